@@ -1,0 +1,62 @@
+//! What the network sees.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How training samples are resized. Evaluation always resizes plainly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transform {
+    /// Large-scale jitter (segmentation and detection in the reference; quirk 33).
+    Jitter,
+    /// Longest side to `image_size` (multi-task and mixed in the reference).
+    Resize,
+}
+
+/// Where the data is and how it is prepared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Holds `annotations/<dataset>/` and `images/`.
+    pub root: PathBuf,
+    /// A folder of `root/annotations`.
+    pub dataset: String,
+    /// File with the splits for training (labelled samples, picked pseudo points); evaluation
+    /// reads `instances.json`.
+    pub train_annotations: String,
+    /// File name patterns under `root/images` by `data_source`, such as
+    /// `mscoco/train2014/COCO_train2014_{image_id:012}.jpg`; adds to the built-in ones.
+    pub images: BTreeMap<String, String>,
+    /// Longest side after resizing, in pixels; images are then padded to multiples of the
+    /// network's stride.
+    pub image_size: usize,
+    pub train_transform: Transform,
+    /// Words of an expression that count (quirk 35).
+    pub max_words: usize,
+    /// Not in the reference: this many referents of an image share a training batch, so that the
+    /// backbone runs once for them. 1 is the reference.
+    pub referents_per_image: usize,
+    /// Threads that prepare batches; 0 means one per core. No influence on the result.
+    pub workers: usize,
+    /// Training skips at most this many unreadable images in an epoch, then stops.
+    pub max_bad: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            root: "data".into(),
+            dataset: "refcoco-unc".into(),
+            train_annotations: "instances.json".into(),
+            images: BTreeMap::new(),
+            image_size: 640,
+            train_transform: Transform::Jitter,
+            max_words: 15,
+            referents_per_image: 1,
+            workers: 0,
+            max_bad: 0,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Configuration: typed, read from TOML, every key documented where it is declared.
+
+mod data;
+mod model;
+mod train;
+
+use serde::{Deserialize, Serialize};
+
+pub use data::{DataConfig, Transform};
+pub use model::{CoContentAxes, DarknetConfig, LanguageConfig, LossConfig, ModelConfig, Task};
+pub use train::{Schedule, TrainConfig};
+
+/// Everything a run depends on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub model: ModelConfig,
+    pub data: DataConfig,
+    pub train: TrainConfig,
+}

@@ -1,0 +1,198 @@
+//! What the network is.
+
+use serde::{Deserialize, Serialize};
+
+/// What the token sequence spells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// An outline: x, y of up to `vertices` points, then the end token (RES).
+    Segmentation,
+    /// A box: x1, y1, x2, y2, then the end token (REC).
+    Detection,
+    /// A box, the end token, an outline, the end token, in one sequence.
+    MultiTask,
+}
+
+/// Which line of the encoder's map a token's co-content feature averages (quirk 11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CoContentAxes {
+    /// The reference: an x token takes an image row, a y token a column.
+    Crossed,
+    /// What the paper describes: an x token takes the column at x, a y token the row at y.
+    Aligned,
+}
+
+/// The network. Defaults are the paper's full size (Partial-RES, RefCOCO).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    pub task: Task,
+    /// Vertices of an outline; the sequence has 2 tokens for each.
+    pub vertices: usize,
+    /// Coordinates are quantised to 0..bins-1; `bins` itself is the end token.
+    pub bins: usize,
+    /// Width of the transformer.
+    pub d_model: usize,
+    pub heads: usize,
+    pub encoder_layers: usize,
+    pub decoder_layers: usize,
+    /// Hidden width of the feed-forward blocks.
+    pub feed_forward: usize,
+    pub dropout: f64,
+    /// On the probabilities of the decoder's cross attention. The reference has 0.1 here with
+    /// point modulation whatever its configuration says (quirk 8).
+    pub cross_attention_dropout: f64,
+    /// Groups of the normalisation after the projection into the transformer.
+    pub input_groups: usize,
+    /// Partial-RES: the sentence vector is one more memory position.
+    pub language_token: bool,
+    /// Partial-RES: point-modulated cross-attention (PMCA).
+    pub point_modulation: bool,
+    /// Hidden widths of the net that predicts the Gaussians.
+    pub point_hidden: [usize; 2],
+    /// Partial-RES: a learnt start embedding for outlines (else zeros).
+    pub task_prompt: bool,
+    /// Partial-RES: co-content teacher forcing (CCTF).
+    pub co_content: bool,
+    pub co_content_axes: CoContentAxes,
+    /// Not in the reference: the sine code also enters the values of attention to the memory.
+    pub sine_in_values: bool,
+    pub darknet: DarknetConfig,
+    pub language: LanguageConfig,
+    pub loss: LossConfig,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            task: Task::Segmentation,
+            vertices: 18,
+            bins: 1000,
+            d_model: 256,
+            heads: 8,
+            encoder_layers: 6,
+            decoder_layers: 3,
+            feed_forward: 1024,
+            dropout: 0.1,
+            cross_attention_dropout: 0.1,
+            input_groups: 32,
+            language_token: true,
+            point_modulation: true,
+            point_hidden: [128, 64],
+            task_prompt: true,
+            co_content: true,
+            co_content_axes: CoContentAxes::Crossed,
+            sine_in_values: false,
+            darknet: DarknetConfig::default(),
+            language: LanguageConfig::default(),
+            loss: LossConfig::default(),
+        }
+    }
+}
+
+impl ModelConfig {
+    /// The parent network, without the additions of Partial-RES.
+    pub fn seqtr() -> Self {
+        Self {
+            language_token: false,
+            point_modulation: false,
+            task_prompt: false,
+            co_content: false,
+            ..Self::default()
+        }
+    }
+
+    /// Positions of the decoder's table: the tokens of a sequence and its start (or task) tokens.
+    pub fn positions(&self) -> usize {
+        match self.task {
+            Task::Detection => 5,
+            Task::Segmentation => 2 * self.vertices + 1,
+            Task::MultiTask => 2 * self.vertices + 6,
+        }
+    }
+
+    /// The end token; the table of tokens has one row more than this.
+    pub fn end_token(&self) -> u32 {
+        self.bins as u32
+    }
+}
+
+/// DarkNet-53 without its classifier, as YOLOv3 and SeqTR use it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DarknetConfig {
+    /// Channels of the stem and of the five stages.
+    pub widths: [usize; 6],
+    /// Residual blocks of the five stages.
+    pub blocks: [usize; 5],
+    /// Strides of the convolutions that open the stages.
+    pub strides: [usize; 5],
+    /// Squeeze-expand pairs without skip after the last stage (0 leaves the stage out, its number stays).
+    pub tail: usize,
+    /// The first so many of the 14 modules keep their parameters; their batch norms go on
+    /// adapting their statistics (quirks 2 and 3).
+    pub frozen: usize,
+}
+
+impl Default for DarknetConfig {
+    fn default() -> Self {
+        Self {
+            widths: [32, 64, 128, 256, 512, 1024],
+            blocks: [1, 2, 8, 8, 4],
+            strides: [2; 5],
+            tail: 2,
+            frozen: 12,
+        }
+    }
+}
+
+impl DarknetConfig {
+    /// Pixels a cell of the deepest map covers.
+    pub fn stride(&self) -> usize {
+        self.strides.iter().product()
+    }
+}
+
+/// Word table and bidirectional GRU.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LanguageConfig {
+    pub word_dim: usize,
+    /// Of each direction; twice this must equal the channels of the deepest map.
+    pub hidden: usize,
+    /// The reference keeps the table frozen.
+    pub trainable_words: bool,
+}
+
+impl Default for LanguageConfig {
+    fn default() -> Self {
+        Self { word_dim: 300, hidden: 512, trainable_words: false }
+    }
+}
+
+/// The token loss (quirk 16).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    pub label_smoothing: f64,
+    /// Weight of targets that are the end token, padding vertices included (segmentation).
+    pub end_weight: f64,
+    /// Weights of the positions x1, y1, x2, y2, end (detection and multi-task).
+    pub box_weights: [f64; 5],
+    /// Not in the reference: spread a coordinate's target over its neighbours with a Gaussian of
+    /// this many bins; 0 is off.
+    pub soft_target_sigma: f64,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self {
+            label_smoothing: 0.1,
+            end_weight: 0.1,
+            box_weights: [1.5, 1.0, 1.0, 1.0, 1.0],
+            soft_target_sigma: 0.0,
+        }
+    }
+}

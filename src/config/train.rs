@@ -1,0 +1,87 @@
+//! How it learns.
+
+use serde::{Deserialize, Serialize};
+
+/// Learning rate after warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Multiplied by `decay_factor` at each of `decay_epochs` (the reference).
+    Step,
+    /// Half a cosine from the peak to `final_lr_fraction`, over optimizer steps.
+    Cosine,
+}
+
+/// Training. Defaults are the reference's for segmentation (quirk 47).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    pub seed: u64,
+    pub epochs: usize,
+    /// Rows (expressions) in a batch.
+    pub batch_size: usize,
+    /// Batches whose gradients are averaged before a step. Batch norm still sees one batch at a time.
+    pub accumulate: usize,
+    pub lr: f64,
+    pub betas: [f64; 2],
+    pub eps: f64,
+    pub amsgrad: bool,
+    /// L2, added to the gradient as in the reference's Adam (not decoupled).
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient; 0 is off.
+    pub clip: f64,
+    /// Epochs over which the rate rises linearly: epoch e (from 0) has (e + 1) / (warmup_epochs + 1).
+    pub warmup_epochs: usize,
+    pub schedule: Schedule,
+    /// Epochs (from 1) whose rate is the first with the next factor.
+    pub decay_epochs: Vec<usize>,
+    pub decay_factor: f64,
+    /// Where the cosine ends, as a share of `lr`.
+    pub final_lr_fraction: f64,
+    /// Keep an exponential moving average of the weights.
+    pub ema: bool,
+    /// Its largest decay; update n (from 0) uses min(this, (n + 1) / (n + 10)).
+    pub ema_decay: f64,
+    /// Share of a batch's rows whose vertices are permuted (quirk 55); negative is off.
+    pub shuffle_fraction: f64,
+    /// Epochs between evaluations on `val`; the last epoch is always evaluated.
+    pub eval_every: usize,
+    /// Referents of `val` that evaluations during training use; 0 is all.
+    pub eval_limit: usize,
+    /// Steps between log lines.
+    pub log_every: usize,
+    /// Epochs between checkpoints.
+    pub save_every: usize,
+    /// Finished checkpoints to keep besides the best ones.
+    pub keep: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            seed: 6666,
+            epochs: 90,
+            batch_size: 128,
+            accumulate: 1,
+            lr: 5e-4,
+            betas: [0.9, 0.98],
+            eps: 1e-9,
+            amsgrad: true,
+            weight_decay: 0.0,
+            clip: 0.15,
+            warmup_epochs: 5,
+            schedule: Schedule::Step,
+            decay_epochs: vec![75],
+            decay_factor: 0.1,
+            final_lr_fraction: 0.02,
+            ema: true,
+            ema_decay: 0.999,
+            shuffle_fraction: -1.0,
+            eval_every: 1,
+            eval_limit: 0,
+            log_every: 50,
+            save_every: 1,
+            keep: 2,
+        }
+    }
+}

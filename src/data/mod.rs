@@ -1,0 +1,1 @@
+//! Annotations, the dataset, transforms, batches, the loader.

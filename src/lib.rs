@@ -1,0 +1,8 @@
+//! Referring expression segmentation point by point, from boxes for all and masks for few.
+
+pub mod config;
+pub mod data;
+pub mod mask;
+pub mod model;
+pub mod random;
+pub mod text;

@@ -1,0 +1,5 @@
+//! The network, as the paper draws it.
+
+mod inputs;
+
+pub use inputs::{Inputs, Targets};
