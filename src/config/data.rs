@@ -26,6 +26,10 @@ pub struct DataConfig {
     /// File with the splits for training (labelled samples, picked pseudo points); evaluation
     /// reads `instances.json`.
     pub train_annotations: String,
+    /// The split that training evaluates.
+    pub val_split: String,
+    /// The splits that `eval` evaluates when none is named.
+    pub test_splits: Vec<String>,
     /// File name patterns under `root/images` by `data_source`, such as
     /// `mscoco/train2014/COCO_train2014_{image_id:012}.jpg`; adds to the built-in ones.
     pub images: BTreeMap<String, String>,
@@ -33,6 +37,8 @@ pub struct DataConfig {
     /// network's stride.
     pub image_size: usize,
     pub train_transform: Transform,
+    /// Smallest and largest factor of the large-scale jitter.
+    pub jitter: [f64; 2],
     /// Words of an expression that count (quirk 35).
     pub max_words: usize,
     /// Not in the reference: this many referents of an image share a training batch, so that the
@@ -50,9 +56,12 @@ impl Default for DataConfig {
             root: "data".into(),
             dataset: "refcoco-unc".into(),
             train_annotations: "instances.json".into(),
+            val_split: "val".into(),
+            test_splits: vec!["val".into(), "testA".into(), "testB".into()],
             images: BTreeMap::new(),
             image_size: 640,
             train_transform: Transform::Jitter,
+            jitter: [0.3, 1.4],
             max_words: 15,
             referents_per_image: 1,
             workers: 0,

@@ -1,10 +1,17 @@
 //! Configuration: typed, read from TOML, every key documented where it is declared.
 
 mod data;
+mod error;
+mod keys;
+mod load;
 mod model;
 mod train;
+mod validate;
 
 use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+pub use load::DEFAULT;
 
 pub use data::{DataConfig, Transform};
 pub use model::{CoContentAxes, DarknetConfig, LanguageConfig, LossConfig, ModelConfig, Task};

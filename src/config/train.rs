@@ -1,5 +1,7 @@
 //! How it learns.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Learning rate after warm-up.
@@ -17,6 +19,10 @@ pub enum Schedule {
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
     pub seed: u64,
+    /// Checkpoint to begin from (step 1's REC model); `--finetune-from` overrides it.
+    pub finetune_from: Option<PathBuf>,
+    /// DarkNet weights as `convert darknet` writes them, for training without a checkpoint.
+    pub backbone: Option<PathBuf>,
     pub epochs: usize,
     /// Rows (expressions) in a batch.
     pub batch_size: usize,
@@ -60,6 +66,8 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             seed: 6666,
+            finetune_from: None,
+            backbone: None,
             epochs: 90,
             batch_size: 128,
             accumulate: 1,

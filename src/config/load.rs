@@ -1,0 +1,231 @@
+//! From names, files and `--set` to a [`Config`].
+//!
+//! A file may begin with `base = ["name", …]`: those are read first, in order, and what the file
+//! itself says wins. Names are files, or the configurations in `configs/`, which are embedded.
+
+use std::path::Path;
+
+use include_dir::{Dir, include_dir};
+use toml::{Table, Value};
+
+use super::{Config, ConfigError, keys, validate};
+
+static BUILT_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/configs");
+
+/// The configuration of a plain `train`.
+pub const DEFAULT: &str = "res/refshapes";
+
+impl Config {
+    /// Reads `name` (a file, or a built-in name such as `res/refcoco-unc`), applies `sets`
+    /// (`key.path=value`) in order, and checks the result.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`]; unknown keys are answered with the nearest right one.
+    pub fn load(name: &str, sets: &[String]) -> Result<Self, ConfigError> {
+        let mut table = read(name, &mut Vec::new())?;
+        for argument in sets {
+            let (key, value) = parse_set(argument)?;
+            let place = format!("--set {argument}");
+            keys::check(&nested(&key, value.clone()), &place)?;
+            insert(&mut table, &key, value);
+            typed(&table, &place)?;
+        }
+        let config = typed(&table, name)?;
+        validate::check(&config)?;
+        Ok(config)
+    }
+
+    /// A configuration that was written by [`Config::to_toml`], as a run or a checkpoint holds it.
+    pub fn from_toml(text: &str, place: &str) -> Result<Self, ConfigError> {
+        let config = typed(&parse(text, place)?, place)?;
+        validate::check(&config)?;
+        Ok(config)
+    }
+
+    /// Every key with its value, to be read by [`Config::load`] again.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a Config holds nothing that TOML can't say")
+    }
+
+    /// Names of the embedded configurations that can be trained, sorted.
+    pub fn built_in() -> Vec<String> {
+        let mut names = Vec::new();
+        for folder in BUILT_IN.dirs().filter(|dir| dir.path() != Path::new("base")) {
+            names.extend(folder.files().map(|file| file.path().with_extension("").display().to_string()));
+        }
+        names.sort();
+        names
+    }
+}
+
+fn typed(table: &Table, place: &str) -> Result<Config, ConfigError> {
+    serde_path_to_error::deserialize(table.clone()).map_err(|error| ConfigError::Type {
+        place: place.into(),
+        key: error.path().to_string(),
+        message: error.into_inner().message().into(),
+    })
+}
+
+fn parse(text: &str, place: &str) -> Result<Table, ConfigError> {
+    let table: Table = text
+        .parse()
+        .map_err(|error| ConfigError::Syntax { place: place.into(), message: format!("{error}") })?;
+    let mut own = table.clone();
+    own.remove("base");
+    keys::check(&own, place)?;
+    Ok(table)
+}
+
+fn read(name: &str, chain: &mut Vec<String>) -> Result<Table, ConfigError> {
+    chain.push(name.into());
+    if chain.iter().filter(|seen| *seen == name).count() > 1 {
+        return Err(ConfigError::Circle { place: name.into(), chain: chain.clone() });
+    }
+    let mut own = parse(&text_of(name)?, name)?;
+    let mut table = Table::new();
+    match own.remove("base") {
+        None => {}
+        Some(Value::Array(bases)) => {
+            for base in bases {
+                let Value::String(base) = base else {
+                    return Err(ConfigError::Base { place: name.into(), found: base.to_string() });
+                };
+                merge(&mut table, read(&relative(&base, name), chain)?);
+            }
+        }
+        Some(other) => return Err(ConfigError::Base { place: name.into(), found: other.to_string() }),
+    }
+    merge(&mut table, own);
+    chain.pop();
+    Ok(table)
+}
+
+/// A base of a file may be a file beside it.
+fn relative(base: &str, of: &str) -> String {
+    let beside = Path::new(of).parent().unwrap_or(Path::new("")).join(base);
+    if Path::new(of).is_file() && beside.is_file() { beside.display().to_string() } else { base.into() }
+}
+
+fn text_of(name: &str) -> Result<String, ConfigError> {
+    if Path::new(name).is_file() {
+        return std::fs::read_to_string(name)
+            .map_err(|source| ConfigError::Read { path: name.into(), source });
+    }
+    let plain = name.strip_prefix("configs/").unwrap_or(name);
+    let plain = plain.strip_suffix(".toml").unwrap_or(plain);
+    let embedded = BUILT_IN.get_file(format!("{plain}.toml")).and_then(|file| file.contents_utf8());
+    embedded
+        .map(str::to_owned)
+        .ok_or_else(|| ConfigError::NotFound { name: name.into(), known: Config::built_in() })
+}
+
+/// Tables are merged, everything else is replaced.
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `a.b=value`: the value is TOML if it can be read as such, else a string.
+fn parse_set(argument: &str) -> Result<(Vec<String>, Value), ConfigError> {
+    let wrong = || ConfigError::Set { argument: argument.into() };
+    let (key, text) = argument.split_once('=').ok_or_else(wrong)?;
+    let key: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+    if key.iter().any(String::is_empty) {
+        return Err(wrong());
+    }
+    let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    Ok((key, value.unwrap_or_else(|| Value::String(text.trim().into()))))
+}
+
+fn nested(key: &[String], value: Value) -> Table {
+    let mut table = Table::new();
+    insert(&mut table, key, value);
+    table
+}
+
+fn insert(table: &mut Table, key: &[String], value: Value) {
+    match key {
+        [] => {}
+        [last] => {
+            table.insert(last.clone(), value);
+        }
+        [first, rest @ ..] => {
+            let inner = table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new()));
+            if !inner.is_table() {
+                *inner = Value::Table(Table::new());
+            }
+            if let Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(name: &str, sets: &[&str]) -> String {
+        let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
+        Config::load(name, &sets).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_built_in_configuration_is_valid_and_survives_printing() {
+        let names = Config::built_in();
+        assert!(names.len() >= 15, "{names:?}");
+        for name in names {
+            let config = Config::load(&name, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(Config::from_toml(&config.to_toml(), &name).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_answered_with_the_nearest_right_one() {
+        assert_eq!(
+            message(DEFAULT, &["train.epoch=3"]),
+            "--set train.epoch=3: unknown key `train.epoch`; did you mean `train.epochs`?"
+        );
+        assert_eq!(
+            message(DEFAULT, &["epochs=3"]),
+            "--set epochs=3: unknown key `epochs`; did you mean `train.epochs`?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_names_key_and_found_value() {
+        let text = message(DEFAULT, &["train.epochs=many"]);
+        assert!(text.contains("`train.epochs`") && text.contains("\"many\""), "{text}");
+        let text = message(DEFAULT, &["model.task=segment"]);
+        assert!(text.contains("segmentation") && text.contains("multi-task"), "{text}");
+    }
+
+    #[test]
+    fn a_file_inherits_and_overrides() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine.toml");
+        std::fs::write(&file, "base = [\"res/refcoco-unc\"]\n[train]\nepochs = 7\n").unwrap();
+        let config = Config::load(file.to_str().unwrap(), &["model.vertices=9".into()]).unwrap();
+        assert_eq!((config.train.epochs, config.model.vertices), (7, 9));
+        assert_eq!(config.data.dataset, "refcoco-unc");
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("loop.toml");
+        std::fs::write(&file, "base = [\"loop.toml\"]\n").unwrap();
+        assert!(message(file.to_str().unwrap(), &[]).contains("includes itself"));
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        assert!(message("res/refcoco", &[]).contains("res/refcoco-unc"));
+    }
+}

@@ -1,0 +1,100 @@
+//! Values that contradict each other or make no sense.
+
+use super::{Config, ConfigError};
+
+fn demand(
+    holds: bool,
+    key: &'static str,
+    found: impl ToString,
+    expected: impl Into<String>,
+) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError::Value { key, found: found.to_string(), expected: expected.into() })
+    }
+}
+
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    let (model, data, train) = (&config.model, &config.data, &config.train);
+    let d = model.d_model;
+    demand(
+        model.heads > 0 && d.is_multiple_of(model.heads),
+        "model.heads",
+        model.heads,
+        format!("must divide model.d_model = {d}"),
+    )?;
+    demand(
+        d > 0 && d.is_multiple_of(4),
+        "model.d_model",
+        d,
+        "must be a multiple of 4 (sine code: two axes, sine and cosine)",
+    )?;
+    demand(
+        model.input_groups > 0 && d.is_multiple_of(model.input_groups),
+        "model.input_groups",
+        model.input_groups,
+        format!("must divide model.d_model = {d}"),
+    )?;
+    demand(model.vertices >= 3, "model.vertices", model.vertices, "an outline needs at least 3")?;
+    demand(model.bins >= 2, "model.bins", model.bins, "must be at least 2")?;
+    demand(model.decoder_layers > 0, "model.decoder_layers", 0, "must be at least 1")?;
+    let top = model.darknet.widths[5];
+    demand(
+        2 * model.language.hidden == top,
+        "model.language.hidden",
+        model.language.hidden,
+        format!("twice this must equal the channels of the deepest map, model.darknet.widths[5] = {top}"),
+    )?;
+    demand(
+        model.darknet.frozen <= 14,
+        "model.darknet.frozen",
+        model.darknet.frozen,
+        "DarkNet has 14 modules",
+    )?;
+    demand(
+        model.darknet.strides.iter().all(|s| [1, 2].contains(s)),
+        "model.darknet.strides",
+        format!("{:?}", model.darknet.strides),
+        "each must be 1 or 2",
+    )?;
+    for (key, p) in
+        [("model.dropout", model.dropout), ("model.cross_attention_dropout", model.cross_attention_dropout)]
+    {
+        demand((0.0..1.0).contains(&p), key, p, "must be in [0, 1)")?;
+    }
+    demand(data.image_size > 0, "data.image_size", 0, "must be positive")?;
+    demand(data.max_words > 0, "data.max_words", 0, "must be positive")?;
+    demand(data.referents_per_image > 0, "data.referents_per_image", 0, "must be at least 1")?;
+    demand(
+        data.jitter[0] > 0.0 && data.jitter[0] <= data.jitter[1],
+        "data.jitter",
+        format!("{:?}", data.jitter),
+        "smallest and largest factor, both positive",
+    )?;
+    demand(train.epochs > 0, "train.epochs", 0, "must be at least 1")?;
+    demand(train.batch_size > 0, "train.batch_size", 0, "must be at least 1")?;
+    demand(train.accumulate > 0, "train.accumulate", 0, "must be at least 1")?;
+    demand(
+        train.lr.is_finite() && train.lr >= 0.0,
+        "train.lr",
+        train.lr,
+        "must be a number that is not negative",
+    )?;
+    demand(
+        train.betas.iter().all(|b| (0.0..1.0).contains(b)),
+        "train.betas",
+        format!("{:?}", train.betas),
+        "both in [0, 1)",
+    )?;
+    demand(train.shuffle_fraction <= 1.0, "train.shuffle_fraction", train.shuffle_fraction, "at most 1")?;
+    for (key, every) in [
+        ("train.eval_every", train.eval_every),
+        ("train.log_every", train.log_every),
+        ("train.save_every", train.save_every),
+        ("train.keep", train.keep),
+    ] {
+        demand(every > 0, key, every, "must be at least 1")?;
+    }
+    Ok(())
+}
