@@ -1,0 +1,81 @@
+//! Where the arithmetic runs.
+
+use std::str::FromStr;
+
+use candle_core::Device;
+use thiserror::Error;
+
+/// `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU if there is one that this build can use, else the CPU.
+    Auto,
+    Cpu,
+    Cuda(usize),
+}
+
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    #[error("unknown device `{0}`: expected auto, cpu, cuda or cuda:N")]
+    Unknown(String),
+    #[error("this build has no CUDA; build it with `cargo build --release --features cuda`, or use --device cpu")]
+    NotBuilt,
+    #[error("cannot open CUDA device {ordinal}: {source}; `nvidia-smi` lists the devices, --device cpu works without")]
+    Open { ordinal: usize, source: candle_core::Error },
+}
+
+impl FromStr for DeviceChoice {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        let unknown = || DeviceError::Unknown(text.into());
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cuda" => Ok(Self::Cuda(0)),
+            Some(("cuda", ordinal)) => ordinal.parse().map(Self::Cuda).map_err(|_| unknown()),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device and says in a few words what it is.
+    ///
+    /// # Errors
+    /// CUDA asked for but not built in, or no such GPU.
+    pub fn open(self) -> Result<(Device, String), DeviceError> {
+        let cpu = || (Device::Cpu, format!("CPU, {} threads", rayon::current_num_threads()));
+        match self {
+            Self::Cpu => Ok(cpu()),
+            Self::Auto if !candle_core::utils::cuda_is_available() => Ok(cpu()),
+            Self::Auto => Ok(open_cuda(0).unwrap_or_else(|_| cpu())),
+            Self::Cuda(_) if !candle_core::utils::cuda_is_available() => Err(DeviceError::NotBuilt),
+            Self::Cuda(ordinal) => open_cuda(ordinal),
+        }
+    }
+}
+
+fn open_cuda(ordinal: usize) -> Result<(Device, String), DeviceError> {
+    let device = Device::new_cuda(ordinal).map_err(|source| DeviceError::Open { ordinal, source })?;
+    Ok((device, format!("CUDA device {ordinal}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!("cuda:2".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(2));
+        assert!("cuda:x".parse::<DeviceChoice>().unwrap_err().to_string().contains("cuda:N"));
+        assert!("gpu".parse::<DeviceChoice>().is_err());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn cuda_that_is_not_built_in_says_how_to_build_it() {
+        let text = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
+        assert!(text.contains("--features cuda"), "{text}");
+    }
+}
