@@ -7,3 +7,4 @@ pub mod mask;
 pub mod model;
 pub mod random;
 pub mod text;
+pub mod train;

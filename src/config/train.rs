@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub enum Schedule {
     /// Multiplied by `decay_factor` at each of `decay_epochs` (the reference).
     Step,
+    /// Down by equal parts after the warm-up; the epoch after the last would have 0 (the
+    /// reference has it, no configuration uses it).
+    Linear,
     /// Half a cosine from the peak to `final_lr_fraction`, over optimizer steps.
     Cosine,
 }

@@ -1,0 +1,265 @@
+//! Adam as PyTorch computes it: amsgrad, L2 in the gradient, updates in place.
+
+use std::collections::HashMap;
+
+use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
+use rayon::prelude::*;
+use thiserror::Error;
+
+use super::gradients::Gradients;
+use crate::config::TrainConfig;
+
+/// A saved state that does not belong to these parameters.
+#[derive(Debug, Error)]
+pub enum StateError {
+    #[error("optimizer state: `{0}` is missing; the file belongs to another model or configuration")]
+    Missing(String),
+    #[error("optimizer state: `{name}` has shape {found:?}, the parameter needs {expected:?}")]
+    Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// What does not change from step to step.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+    amsgrad: bool,
+    weight_decay: f32,
+}
+
+struct Slot {
+    name: String,
+    var: Var,
+    /// Updates so far; a parameter without gradient is passed over and keeps its count.
+    steps: u64,
+    /// `[2 or 3, elements]`: first and second moment, with amsgrad the largest second moment.
+    moments: Tensor,
+}
+
+/// Adam over named variables (Kingma and Ba 2015; amsgrad by Reddi et al. 2018).
+///
+/// m = m + (1 - b1)(g - m); v = b2 v + (1 - b2) g²; p -= lr / (1 - b1^t) * m / (sqrt(v^ / (1 - b2^t)) + eps),
+/// with g the clipped gradient plus `weight_decay` * p, and v^ the largest v so far with amsgrad.
+pub struct Adam {
+    rule: Rule,
+    betas: [f64; 2],
+    slots: Vec<Slot>,
+}
+
+impl Adam {
+    /// Zero moments for f32 `parameters`; betas, eps, amsgrad and weight decay come from `config`.
+    pub fn new(parameters: &[(String, Var)], config: &TrainConfig) -> Result<Self> {
+        let rows = if config.amsgrad { 3 } else { 2 };
+        let slots = parameters.iter().map(|(name, var)| {
+            let moments = Tensor::zeros((rows, var.elem_count()), DType::F32, var.device())?;
+            Ok(Slot { name: name.clone(), var: var.clone(), steps: 0, moments })
+        });
+        let rule = Rule {
+            beta1: config.betas[0] as f32,
+            beta2: config.betas[1] as f32,
+            eps: config.eps as f32,
+            amsgrad: config.amsgrad,
+            weight_decay: config.weight_decay as f32,
+        };
+        Ok(Self { rule, betas: config.betas, slots: slots.collect::<Result<_>>()? })
+    }
+
+    /// One update with the gradients times `scale` (clipping, averaging) at rate `lr`.
+    pub fn step(&mut self, gradients: &Gradients, scale: f64, lr: f64) -> Result<()> {
+        for (slot, gradient) in self.slots.iter_mut().zip(gradients.iter()) {
+            let Some(gradient) = gradient else { continue };
+            slot.steps += 1;
+            let correction = self.betas.map(|beta| 1.0 - beta.powf(slot.steps as f64));
+            let update = Update {
+                rule: self.rule,
+                scale: scale as f32,
+                step_size: (lr / correction[0]) as f32,
+                root_correction: correction[1].sqrt() as f32,
+            };
+            if slot.var.device().is_cpu() {
+                slot.moments.inplace_op3(gradient, &slot.var, &MomentsOp(update))?;
+                slot.var.inplace_op2(&slot.moments, &ParameterOp(update))?;
+            } else {
+                update.by_tensor_operations(slot, gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The state by name: `NAME.exp_avg`, `NAME.exp_avg_sq`, `NAME.max_exp_avg_sq`, `NAME.step`.
+    pub fn state(&self) -> Result<HashMap<String, Tensor>> {
+        let mut state = HashMap::new();
+        for slot in &self.slots {
+            for (row, key) in moment_names(self.rule.amsgrad).enumerate() {
+                let moment = slot.moments.get(row)?.reshape(slot.var.shape())?;
+                state.insert(format!("{}.{key}", slot.name), moment);
+            }
+            let steps = Tensor::from_slice(&[slot.steps as i64], 1, &candle_core::Device::Cpu)?;
+            state.insert(format!("{}.step", slot.name), steps);
+        }
+        Ok(state)
+    }
+
+    /// Puts back what [`Adam::state`] gave. Nothing is changed when an error is returned.
+    pub fn restore(&mut self, state: &HashMap<String, Tensor>) -> std::result::Result<(), StateError> {
+        let find = |name: String| state.get(&name).ok_or(StateError::Missing(name));
+        let mut restored = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            let mut rows = Vec::new();
+            for key in moment_names(self.rule.amsgrad) {
+                let name = format!("{}.{key}", slot.name);
+                let moment = find(name.clone())?;
+                if moment.dims() != slot.var.dims() {
+                    let (found, expected) = (moment.dims().to_vec(), slot.var.dims().to_vec());
+                    return Err(StateError::Shape { name, found, expected });
+                }
+                rows.push(moment.flatten_all()?.to_dtype(DType::F32)?);
+            }
+            let steps = find(format!("{}.step", slot.name))?.to_dtype(DType::I64)?;
+            let steps = steps.flatten_all()?.get(0)?.to_scalar::<i64>()? as u64;
+            restored.push((Tensor::stack(&rows, 0)?.to_device(slot.var.device())?, steps));
+        }
+        for (slot, (moments, steps)) in self.slots.iter_mut().zip(restored) {
+            (slot.moments, slot.steps) = (moments, steps);
+        }
+        Ok(())
+    }
+}
+
+fn moment_names(amsgrad: bool) -> impl Iterator<Item = &'static str> {
+    ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"].into_iter().take(if amsgrad { 3 } else { 2 })
+}
+
+/// The scalars of one parameter's update.
+#[derive(Clone, Copy)]
+struct Update {
+    rule: Rule,
+    scale: f32,
+    step_size: f32,
+    root_correction: f32,
+}
+
+impl Update {
+    /// For devices without the kernels below.
+    fn by_tensor_operations(&self, slot: &mut Slot, gradient: &Tensor) -> Result<()> {
+        let Rule { beta1, beta2, eps, amsgrad, weight_decay } = self.rule;
+        let mut gradient = gradient.flatten_all()?.affine(f64::from(self.scale), 0.0)?;
+        let parameter = slot.var.as_detached_tensor().flatten_all()?;
+        if weight_decay != 0.0 {
+            gradient = (gradient + parameter.affine(f64::from(weight_decay), 0.0)?)?;
+        }
+        let first = slot.moments.get(0)?;
+        let first = (&first + ((&gradient - &first)? * f64::from(1.0 - beta1))?)?;
+        let second = (slot.moments.get(1)? * f64::from(beta2))?;
+        let second = (second + (gradient.sqr()? * f64::from(1.0 - beta2))?)?;
+        let mut rows = vec![first, second];
+        if amsgrad {
+            rows.push(slot.moments.get(2)?.maximum(&rows[1])?);
+        }
+        let root = rows[rows.len() - 1].sqrt()?;
+        let denominator = root.affine(1.0 / f64::from(self.root_correction), f64::from(eps))?;
+        let change = ((&rows[0] / denominator)? * f64::from(self.step_size))?;
+        slot.var.set(&(parameter - change)?.reshape(slot.var.shape())?)?;
+        slot.moments = Tensor::stack(&rows, 0)?;
+        Ok(())
+    }
+}
+
+/// Elements that one task updates.
+const CHUNK: usize = 1 << 14;
+
+fn span(layout: &Layout, name: &str) -> Result<std::ops::Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => bail!("{name} needs contiguous tensors"),
+    }
+}
+
+fn f32_slice<'a>(storage: &'a CpuStorage, layout: &Layout, name: &str) -> Result<&'a [f32]> {
+    Ok(&storage.as_slice::<f32>()?[span(layout, name)?])
+}
+
+fn f32_slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout, name: &str) -> Result<&'a mut [f32]> {
+    let span = span(layout, name)?;
+    match storage {
+        CpuStorage::F32(values) => Ok(&mut values[span]),
+        other => bail!("{name} needs f32, not {:?}", candle_core::backend::BackendStorage::dtype(other)),
+    }
+}
+
+/// moments <- (gradient, parameter).
+struct MomentsOp(Update);
+
+impl InplaceOp3 for MomentsOp {
+    fn name(&self) -> &'static str {
+        "adam moments"
+    }
+
+    fn cpu_fwd(
+        &self,
+        moments: &mut CpuStorage,
+        moments_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+        parameter: &CpuStorage,
+        parameter_layout: &Layout,
+    ) -> Result<()> {
+        let Rule { beta1, beta2, amsgrad, weight_decay, .. } = self.0.rule;
+        let scale = self.0.scale;
+        let gradient = f32_slice(gradient, gradient_layout, self.name())?;
+        let parameter = f32_slice(parameter, parameter_layout, self.name())?;
+        let moments = f32_slice_mut(moments, moments_layout, self.name())?;
+        let (first, rest) = moments.split_at_mut(gradient.len());
+        let (second, largest) = rest.split_at_mut(gradient.len());
+        let inputs = gradient.par_chunks(CHUNK).zip(parameter.par_chunks(CHUNK));
+        let parts = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)).zip(inputs);
+        parts.for_each(|((first, second), (gradient, parameter))| {
+            let inputs = gradient.iter().zip(parameter);
+            for ((m, v), (&g, &p)) in first.iter_mut().zip(second).zip(inputs) {
+                let g = g * scale + weight_decay * p;
+                *m += (1.0 - beta1) * (g - *m);
+                *v = *v * beta2 + (1.0 - beta2) * g * g;
+            }
+        });
+        if amsgrad {
+            let parts = largest.par_chunks_mut(CHUNK).zip(second.par_chunks(CHUNK));
+            parts.for_each(|(largest, second)| {
+                largest.iter_mut().zip(second).for_each(|(l, &v)| *l = l.max(v));
+            });
+        }
+        Ok(())
+    }
+}
+
+/// parameter <- moments.
+struct ParameterOp(Update);
+
+impl InplaceOp2 for ParameterOp {
+    fn name(&self) -> &'static str {
+        "adam parameter"
+    }
+
+    fn cpu_fwd(
+        &self,
+        parameter: &mut CpuStorage,
+        parameter_layout: &Layout,
+        moments: &CpuStorage,
+        moments_layout: &Layout,
+    ) -> Result<()> {
+        let Update { rule, step_size, root_correction, .. } = self.0;
+        let moments = f32_slice(moments, moments_layout, self.name())?;
+        let parameter = f32_slice_mut(parameter, parameter_layout, self.name())?;
+        let n = parameter.len();
+        let second = if rule.amsgrad { &moments[2 * n..] } else { &moments[n..] };
+        let inputs = moments[..n].par_chunks(CHUNK).zip(second.par_chunks(CHUNK));
+        parameter.par_chunks_mut(CHUNK).zip(inputs).for_each(|(parameter, (first, second))| {
+            for ((p, &m), &v) in parameter.iter_mut().zip(first).zip(second) {
+                *p -= step_size * (m / (v.sqrt() / root_correction + rule.eps));
+            }
+        });
+        Ok(())
+    }
+}
