@@ -18,9 +18,13 @@ pub enum DeviceChoice {
 pub enum DeviceError {
     #[error("unknown device `{0}`: expected auto, cpu, cuda or cuda:N")]
     Unknown(String),
-    #[error("this build has no CUDA; build it with `cargo build --release --features cuda`, or use --device cpu")]
+    #[error(
+        "this build has no CUDA; build it with `cargo build --release --features cuda`, or use --device cpu"
+    )]
     NotBuilt,
-    #[error("cannot open CUDA device {ordinal}: {source}; `nvidia-smi` lists the devices, --device cpu works without")]
+    #[error(
+        "cannot open CUDA device {ordinal}: {source}; `nvidia-smi` lists the devices, --device cpu works without"
+    )]
     Open { ordinal: usize, source: candle_core::Error },
 }
 

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod formats;
 pub mod mask;
 pub mod model;
 pub mod random;

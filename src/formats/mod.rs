@@ -1,0 +1,4 @@
+//! Byte formats of other programs. Nothing read here is trusted: every reader is bounded and answers
+//! with an error, never a panic.
+
+pub mod darknet;
