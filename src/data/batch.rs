@@ -1,0 +1,97 @@
+//! Samples side by side in one padded block of memory.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::config::Task;
+use crate::data::DataError;
+use crate::mask::Mask;
+use crate::model::{Inputs, Targets};
+
+/// One expression of one referent, as the network is asked and judged. Coordinates are pixels of
+/// the resized (and perhaps cropped) image, whose top left corner padding leaves where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Index of the referent in its split.
+    pub referent: usize,
+    /// Index of the referent whose expression is asked: `referent`, unless expressions were
+    /// swapped on purpose.
+    pub asked: usize,
+    /// Index of the expression among those of `asked`.
+    pub expression: usize,
+    /// x1, y1, x2, y2.
+    pub bbox: [f64; 4],
+    /// Points on the largest outline, at most `ModelConfig::vertices` (quirk 34).
+    pub vertices: Vec<[f32; 2]>,
+    /// The mask in the frame of the image's own padding, if it was asked for.
+    pub mask: Option<Mask>,
+    /// The object has several polygons (quirk 25).
+    pub is_crowd: bool,
+    /// Resized over original size, x and y.
+    pub scale: (f64, f64),
+    /// Where the crop begins in the resized image, x and y; zero without jitter.
+    pub offset: (f64, f64),
+    /// Height and width of the original image, pixels.
+    pub original_hw: (usize, usize),
+}
+
+/// A file that could not be decoded; its rows are missing from the batch.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Referents whose rows were dropped.
+    pub referents: Vec<usize>,
+    pub error: DataError,
+}
+
+/// Images and rows of one step. Rows of one image share its entry in `images`.
+#[derive(Debug)]
+pub struct Batch {
+    /// RGB, 0..255, zero padded on the right and below: `[images, 3, height, width]`.
+    pub images: Vec<u8>,
+    pub height: usize,
+    pub width: usize,
+    /// Height and width of each image without padding.
+    pub image_hw: Vec<(usize, usize)>,
+    /// Height and width of each image in its own padding (a multiple of the stride); the batch is
+    /// padded to the largest (quirk 32).
+    pub pad_hw: Vec<(usize, usize)>,
+    /// The image of each row.
+    pub image_of: Vec<u32>,
+    /// Word indices, 0 = padding: `[rows, max_words]`.
+    pub words: Vec<u32>,
+    pub max_words: usize,
+    pub rows: Vec<Row>,
+    /// What is missing because its image could not be read.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Batch {
+    /// Rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Moves images and words to the device. The bytes travel as bytes and become floats there.
+    pub fn inputs(&self, device: &Device) -> Result<Inputs> {
+        let shape = (self.image_hw.len(), 3, self.height, self.width);
+        let images = Tensor::from_slice(&self.images, shape, device)?.to_dtype(DType::F32)?;
+        let words = Tensor::from_slice(&self.words, (self.rows.len(), self.max_words), device)?;
+        Ok(Inputs { images, image_hw: self.image_hw.clone(), image_of: self.image_of.clone(), words })
+    }
+
+    /// What the network is to say for this task.
+    pub fn targets(&self, task: Task) -> Targets {
+        let boxes = (task != Task::Segmentation).then(|| self.rows.iter().map(|row| row.bbox).collect());
+        let vertices =
+            (task != Task::Detection).then(|| self.rows.iter().map(|row| row.vertices.clone()).collect());
+        Targets { pad_hw: self.row_pad_hw(), boxes, vertices }
+    }
+
+    /// The padded size of each row's image.
+    pub fn row_pad_hw(&self) -> Vec<(usize, usize)> {
+        self.image_of.iter().map(|&image| self.pad_hw[image as usize]).collect()
+    }
+}

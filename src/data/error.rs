@@ -1,0 +1,51 @@
+//! What can be wrong with data.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Every message names the file and what to do.
+#[derive(Debug, Error)]
+pub enum DataError {
+    #[error("no data set `{dataset}`: {folder} does not exist; {there}. Set data.root and data.dataset")]
+    NoDataset { dataset: String, folder: PathBuf, there: String },
+
+    #[error("no annotation file {path}; {there}. Set data.train_annotations, or put the file there")]
+    NoFile { path: PathBuf, there: String },
+
+    #[error("{path} has no split `{split}`; it has {there}")]
+    NoSplit { path: PathBuf, split: String, there: String },
+
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+
+    #[error("{path} is no annotation file: {found} at byte {at}; expected {{\"split\": [records]}}")]
+    Layout { path: PathBuf, at: usize, found: String },
+
+    #[error("{path}, split {split}, record {index}, field {field}: {found}; {remedy}{more}")]
+    Record {
+        path: PathBuf,
+        split: String,
+        index: usize,
+        field: String,
+        found: String,
+        remedy: String,
+        more: String,
+    },
+
+    #[error(
+        "no file name pattern for data source `{data_source}` (referent {referent}); there are {there}. Set data.images.{data_source} = \"folder/{{image_id}}.jpg\""
+    )]
+    NoPattern { data_source: String, referent: usize, there: String },
+
+    #[error("{path} (referent {referent} of {split}): {problem}. Replace the file, or remove its records")]
+    Image { path: PathBuf, split: String, referent: usize, problem: String },
+
+    #[error("{path}: {problem}")]
+    Words { path: PathBuf, problem: String },
+
+    #[error(
+        "{count} images could not be read in this epoch, data.max_bad allows {allowed}; the last one: {last}"
+    )]
+    TooManyBad { count: usize, allowed: usize, last: Box<DataError> },
+}
