@@ -6,6 +6,7 @@ pub mod device;
 pub mod formats;
 pub mod mask;
 pub mod model;
+pub mod nn;
 pub mod random;
 pub mod text;
 pub mod train;

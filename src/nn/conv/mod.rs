@@ -1,0 +1,191 @@
+//! Convolution: patches straight into the matrix product, with the gradients that are needed only.
+
+mod im2col;
+mod product;
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+use self::im2col::Geometry;
+use self::product::{Kernels, Needed};
+use super::storage::{is_f32_on_cpu, read, slice, tensor};
+
+/// `x` [n, c, h, w] convolved with `w` [o, c, kh, kw], zero padding on all four sides, giving
+/// [n, o, h', w'] with `h' = (h + 2 padding - kh) / stride + 1`.
+pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    if !(is_f32_on_cpu(x) && is_f32_on_cpu(w)) {
+        return x.conv2d(w, padding, stride, 1, 1);
+    }
+    x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
+}
+
+/// The number of images, the sizes and the channels of the output.
+fn geometry(x: &Shape, w: &Shape, stride: usize, padding: usize) -> Result<(usize, Geometry, usize)> {
+    let (n, channels, height, width) = x.dims4()?;
+    let (o, kernel_channels, kh, kw) = w.dims4()?;
+    if channels != kernel_channels
+        || channels == 0
+        || kh * kw == 0
+        || stride == 0
+        || height + 2 * padding < kh
+        || width + 2 * padding < kw
+    {
+        bail!("can't convolve {x:?} with kernels {w:?}, stride {stride}, padding {padding}")
+    }
+    let out_height = (height + 2 * padding - kh) / stride + 1;
+    let out_width = (width + 2 * padding - kw) / stride + 1;
+    let kernel = [kh, kw];
+    Ok((n, Geometry { channels, height, width, kernel, stride, padding, out_height, out_width }, o))
+}
+
+struct Conv2d {
+    stride: usize,
+    padding: usize,
+}
+
+impl CustomOp2 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (n, g, o) = geometry(x_layout.shape(), w_layout.shape(), self.stride, self.padding)?;
+        let kernels = Kernels { w: slice(w, w_layout)?, o, g: &g };
+        let out = kernels.forward(slice(x, x_layout)?, n, &|_, _| ());
+        Ok((CpuStorage::F32(out), (n, o, g.out_height, g.out_width).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (n, g, o) = geometry(x.shape(), w.shape(), self.stride, self.padding)?;
+        let needed = Needed { x: x.track_op(), w: w.track_op() };
+        let (dx, dw) =
+            read([x, w, grad], |[x, w, grad]| Kernels { w, o, g: &g }.backward(x, grad, n, needed))?;
+        Ok((
+            dx.map(|d| tensor(d, x.shape(), x)).transpose()?,
+            dw.map(|d| tensor(d, w.shape(), w)).transpose()?,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+
+    use super::super::testing::{assert_close, random};
+    use super::*;
+
+    /// (images, channels, height, width, out channels, kernel, stride, padding)
+    type Case = (usize, usize, usize, usize, usize, [usize; 2], usize, usize);
+
+    /// Single maps in one and several tiles, maps that share a product, pointwise, strides, odd sizes.
+    const CASES: [Case; 9] = [
+        (2, 3, 40, 37, 5, [3, 3], 1, 1),
+        (1, 200, 70, 61, 4, [3, 3], 1, 1),
+        (5, 4, 9, 7, 6, [3, 3], 2, 1),
+        (40, 5, 4, 3, 7, [3, 3], 1, 1),
+        (3, 6, 20, 21, 4, [1, 1], 1, 0),
+        (37, 6, 3, 3, 4, [1, 1], 1, 0),
+        (2, 3, 11, 8, 4, [1, 1], 2, 0),
+        (1, 2, 6, 9, 3, [5, 2], 3, 2),
+        (2, 2, 1, 1, 3, [3, 3], 1, 1),
+    ];
+
+    fn gradients(x: &Tensor, w: &Tensor, weight: &Tensor, case: Case, ours: bool) -> Result<[Tensor; 3]> {
+        let (x, w) = (Var::from_tensor(x)?, Var::from_tensor(w)?);
+        let y = if ours { conv2d(&x, &w, case.6, case.7)? } else { x.conv2d(&w, case.7, case.6, 1, 1)? };
+        let grads = (&y * weight)?.sum_all()?.backward()?;
+        Ok([y, grads.get(&x).unwrap().clone(), grads.get(&w).unwrap().clone()])
+    }
+
+    /// The convolution by its definition, in f64, as values and gradients.
+    fn reference(x: &Tensor, w: &Tensor, weight: &Tensor, case: Case) -> Result<[Vec<f64>; 3]> {
+        let (_, c, h, wd, o, [kh, kw], stride, padding) = case;
+        let (_, _, oh, ow) = weight.dims4()?;
+        let [xs, ws, gs] = [x, w, weight]
+            .map(|t| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).map(|v| v.into_iter().map(f64::from)));
+        let (xs, ws, gs): (Vec<f64>, Vec<f64>, Vec<f64>) = (xs?.collect(), ws?.collect(), gs?.collect());
+        let (mut y, mut dx, mut dw) = (vec![0.0; gs.len()], vec![0.0; xs.len()], vec![0.0; ws.len()]);
+        for (place, y) in y.iter_mut().enumerate() {
+            let (i, co, oy, ox) = (place / (o * oh * ow), place / (oh * ow) % o, place / ow % oh, place % ow);
+            for (k, ci) in (0..c * kh * kw).map(|k| (k, k / (kh * kw))) {
+                let row = (oy * stride + k / kw % kh).checked_sub(padding).filter(|&r| r < h);
+                let column = (ox * stride + k % kw).checked_sub(padding).filter(|&c| c < wd);
+                let (Some(row), Some(column)) = (row, column) else { continue };
+                let (from, kernel) = (((i * c + ci) * h + row) * wd + column, co * c * kh * kw + k);
+                *y += xs[from] * ws[kernel];
+                dx[from] += gs[place] * ws[kernel];
+                dw[kernel] += gs[place] * xs[from];
+            }
+        }
+        Ok([y, dx, dw])
+    }
+
+    #[test]
+    fn values_and_gradients() -> Result<()> {
+        for case in CASES {
+            let (n, c, h, wd, o, [kh, kw], stride, padding) = case;
+            let (oh, ow) = ((h + 2 * padding - kh) / stride + 1, (wd + 2 * padding - kw) / stride + 1);
+            let (x, w) = (random("x", (n, c, h, wd))?, random("w", (o, c, kh, kw))?);
+            let weight = random("weight", (n, o, oh, ow))?;
+            let expected = reference(&x, &w, &weight, case)?;
+            for (found, expected) in gradients(&x, &w, &weight, case, true)?.iter().zip(&expected) {
+                assert_close(found, expected, 3e-6);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn other_types_are_composed() -> Result<()> {
+        let case = CASES[2];
+        let f64s = |name, shape: [usize; 4]| random(name, &shape[..])?.to_dtype(candle_core::DType::F64);
+        let (x, w) = (f64s("x", [5, 4, 9, 7])?, f64s("w", [6, 4, 3, 3])?);
+        let weight = f64s("weight", [5, 6, 5, 4])?;
+        let [a, b] = [true, false].map(|ours| gradients(&x, &w, &weight, case, ours));
+        for (a, b) in a?.iter().zip(b?) {
+            assert_eq!((a - b)?.abs()?.max_all()?.to_scalar::<f64>()?, 0.0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_computed_for_frozen_arguments() -> Result<()> {
+        let (x, w) = (random("x", (2, 3, 8, 8))?, random("w", (4, 3, 3, 3))?);
+        let (x_var, w_var) = (Var::from_tensor(&x)?, Var::from_tensor(&w)?);
+        let y = conv2d(&x, &w, 1, 1)?;
+        let conv = Conv2d { stride: 1, padding: 1 };
+        let (dx, dw) = conv.bwd(&x, &w_var, &y, &y)?;
+        assert!(dx.is_none() && dw.is_some());
+        let (dx, dw) = conv.bwd(&x_var, &w, &y, &y)?;
+        assert!(dx.is_some() && dw.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn threads_do_not_change_the_result() -> Result<()> {
+        for case in [CASES[0], CASES[1], CASES[3]] {
+            let (n, c, h, wd, o, [kh, kw], ..) = case;
+            let (x, w) = (random("x", (n, c, h, wd))?, random("w", (o, c, kh, kw))?);
+            let weight = random("weight", (n, o, h, wd))?;
+            let run = |threads| -> Result<Vec<Vec<f32>>> {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let found = pool.install(|| gradients(&x, &w, &weight, case, true))?;
+                found.iter().map(|t| t.flatten_all()?.to_vec1()).collect()
+            };
+            let one = run(1)?;
+            assert!(one == run(2)? && one == run(5)?);
+        }
+        Ok(())
+    }
+}
