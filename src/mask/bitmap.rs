@@ -1,0 +1,110 @@
+use super::{MaskError, Rle};
+
+/// A binary mask, row-major, one byte (0 or 1) a pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mask {
+    pub height: usize,
+    pub width: usize,
+    pub pixels: Vec<u8>,
+}
+
+impl Mask {
+    pub fn empty(height: usize, width: usize) -> Self {
+        Self { height, width, pixels: vec![0; height * width] }
+    }
+
+    pub fn get(&self, x: usize, y: usize) -> bool {
+        self.pixels[y * self.width + x] != 0
+    }
+
+    /// Pixels set.
+    pub fn area(&self) -> usize {
+        self.pixels.iter().filter(|&&p| p != 0).count()
+    }
+
+    /// The mask as run lengths.
+    pub fn to_rle(&self) -> Result<Rle, MaskError> {
+        let columns = transpose(&self.pixels, self.height, self.width);
+        let mut counts = Vec::new();
+        let (mut start, mut set) = (0, false);
+        while start < columns.len() {
+            let end = run_end(&columns, start, set);
+            counts.push((end - start) as u32);
+            (start, set) = (end, !set);
+        }
+        if counts.is_empty() {
+            counts.push(0);
+        }
+        Rle::new(self.height, self.width, counts)
+    }
+}
+
+impl Rle {
+    /// One byte a pixel.
+    pub fn to_mask(&self) -> Mask {
+        let (height, width) = (self.height(), self.width());
+        let mut columns = vec![0u8; height * width];
+        for (start, end) in self.runs() {
+            columns[start as usize..end as usize].fill(1);
+        }
+        Mask { height, width, pixels: transpose(&columns, width, height) }
+    }
+}
+
+/// First position from `start` on where a pixel is not `set`, or the end.
+fn run_end(pixels: &[u8], start: usize, set: bool) -> usize {
+    let mut at = start;
+    let whole = if set { [1u8; 8] } else { [0u8; 8] };
+    for chunk in pixels[start..].chunks_exact(8) {
+        if chunk != whole {
+            break;
+        }
+        at += 8;
+    }
+    while at < pixels.len() && (pixels[at] != 0) == set {
+        at += 1;
+    }
+    at
+}
+
+/// Transposes `rows` x `columns` bytes. In blocks of 8 x 8: byte by byte it would take most of
+/// the time of a conversion.
+fn transpose(from: &[u8], rows: usize, columns: usize) -> Vec<u8> {
+    let mut to = vec![0u8; from.len()];
+    let (whole_rows, whole_columns) = (rows / 8 * 8, columns / 8 * 8);
+    for row in (0..whole_rows).step_by(8) {
+        for column in (0..whole_columns).step_by(8) {
+            let mut block = [0u64; 8];
+            for (i, word) in block.iter_mut().enumerate() {
+                let at = (row + i) * columns + column;
+                let mut bytes = [0u8; 8];
+                bytes.copy_from_slice(&from[at..at + 8]);
+                *word = u64::from_le_bytes(bytes);
+            }
+            transpose_block(&mut block);
+            for (i, word) in block.iter().enumerate() {
+                let at = (column + i) * rows + row;
+                to[at..at + 8].copy_from_slice(&word.to_le_bytes());
+            }
+        }
+    }
+    for row in 0..rows {
+        let first = if row < whole_rows { whole_columns } else { 0 };
+        for column in first..columns {
+            to[column * rows + row] = from[row * columns + column];
+        }
+    }
+    to
+}
+
+/// Exchanges 4 x 4 quarters, then 2 x 2, then single bytes across the diagonal.
+fn transpose_block(block: &mut [u64; 8]) {
+    for (distance, keep) in [(4, 0xffff_ffff_u64), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)] {
+        let shift = distance * 8;
+        for upper in (0..8).filter(|row| row & distance == 0) {
+            let swap = ((block[upper] >> shift) ^ block[upper + distance]) & keep;
+            block[upper + distance] ^= swap;
+            block[upper] ^= swap << shift;
+        }
+    }
+}
