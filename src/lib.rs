@@ -4,6 +4,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod formats;
+pub mod hub;
 pub mod mask;
 pub mod model;
 pub mod nn;

@@ -108,7 +108,7 @@ mod tests {
         let mut stream = Stream::from_key(key);
         let unit = |z: u64| ((z >> 40) as i64 - (1 << 23)) as f32 * 2f32.powi(-23);
         let first: Vec<f32> = (0..4).map(|_| unit(stream.next_u64())).collect();
-        assert_eq!(first, [-0.256538153, 0.99624455, 0.984212995, 0.371881723]);
+        assert_eq!(first, [-0.256_538_15, 0.996_244_55, 0.984_213, 0.371_881_72]);
     }
 
     #[test]
