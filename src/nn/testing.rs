@@ -1,6 +1,8 @@
 //! What the tests of the operations share.
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 
 use crate::random::Stream;
 
@@ -28,4 +30,49 @@ pub fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64) {
             "at {place}: found {f}, expected {e}, largest {largest}"
         );
     }
+}
+
+/// Values and gradients of `f` in f32 against f64: values against the composed operation, gradients
+/// of both against central differences of the f64 values. `f` should depend on all inputs.
+#[track_caller]
+pub fn check(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], tolerance: f64) -> Result<()> {
+    let wide: Vec<Tensor> = inputs.iter().map(|t| t.to_dtype(DType::F64)).collect::<Result<_>>()?;
+    let expected = f(&wide)?;
+    let weight = random("weight of the outputs", expected.shape())?;
+    let weight_f64 = weight.to_dtype(DType::F64)?;
+    let found = f(inputs)?;
+    assert_eq!(found.dims(), expected.dims());
+    assert_close(&found, &values(&expected), tolerance);
+
+    let gradients = |inputs: &[Tensor], weight: &Tensor| -> Result<Vec<Tensor>> {
+        let vars: Vec<Var> = inputs.iter().map(Var::from_tensor).collect::<Result<_>>()?;
+        let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+        let grads = (f(&tensors)? * weight)?.sum_all()?.backward()?;
+        Ok(vars.iter().map(|v| grads.get(v).expect("a gradient").clone()).collect())
+    };
+    let (ours, composed) = (gradients(inputs, &weight)?, gradients(&wide, &weight_f64)?);
+    for (index, input) in wide.iter().enumerate() {
+        let step = 1e-5;
+        let mut differences = Vec::new();
+        let flat = values(input);
+        for place in 0..flat.len() {
+            let loss = |offset: f64| -> Result<f64> {
+                let mut moved = flat.clone();
+                moved[place] += offset;
+                let mut inputs = wide.clone();
+                inputs[index] = Tensor::from_vec(moved, input.shape(), &Device::Cpu)?;
+                (f(&inputs)? * &weight_f64)?.sum_all()?.to_scalar()
+            };
+            differences.push((loss(step)? - loss(-step)?) / (2.0 * step));
+        }
+        assert_close(&composed[index], &differences, 1e-6);
+        assert_close(&ours[index], &differences, tolerance);
+    }
+    Ok(())
+}
+
+/// Single operations recorded from the reference (PyTorch, f32), by name.
+pub fn golden() -> Result<HashMap<String, Tensor>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/optim/optim.safetensors");
+    candle_core::safetensors::load(path, &Device::Cpu)
 }
