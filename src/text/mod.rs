@@ -1,1 +1,11 @@
 //! Expressions: cleaning, vocabulary, word vectors.
+
+mod error;
+mod vectors;
+mod vocabulary;
+mod words;
+
+pub use error::TextError;
+pub use vectors::WordVectors;
+pub use vocabulary::{Encoded, PAD, UNKNOWN, Vocabulary};
+pub use words::{clean, words};
