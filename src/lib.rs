@@ -9,5 +9,6 @@ pub mod mask;
 pub mod model;
 pub mod nn;
 pub mod random;
+pub mod report;
 pub mod text;
 pub mod train;

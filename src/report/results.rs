@@ -1,0 +1,241 @@
+//! `results.csv`: one row for each split, weights and protocol of every evaluation of a run.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::error::{ReportError, write_whole};
+use super::{Precision, Protocol, Scores, Weights};
+
+/// A row of `results.csv`. Empty cells are `None`. Scores are percentages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultRow {
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Finished optimizer steps.
+    pub step: usize,
+    pub split: String,
+    pub weights: Weights,
+    pub protocol: Protocol,
+    pub miou: Option<f64>,
+    pub oiou: Option<f64>,
+    pub p50: Option<f64>,
+    pub p60: Option<f64>,
+    pub p70: Option<f64>,
+    pub p80: Option<f64>,
+    pub p90: Option<f64>,
+    pub box_acc: Option<f64>,
+    /// Mean training loss since the evaluation before.
+    pub loss: Option<f64>,
+    pub lr: Option<f64>,
+    /// Training samples per second since the evaluation before.
+    pub samples_per_s: Option<f64>,
+    /// Since the run started, pauses not counted.
+    pub seconds: Option<f64>,
+}
+
+impl ResultRow {
+    /// A row with these scores and nothing about the training yet.
+    pub fn new(
+        (epoch, step): (usize, usize),
+        split: &str,
+        weights: Weights,
+        protocol: Protocol,
+        scores: &Scores,
+    ) -> Self {
+        let [p50, p60, p70, p80, p90] = scores.precision.shares();
+        Self {
+            epoch,
+            step,
+            split: split.to_owned(),
+            weights,
+            protocol,
+            miou: scores.miou,
+            oiou: scores.oiou,
+            p50,
+            p60,
+            p70,
+            p80,
+            p90,
+            box_acc: scores.box_acc,
+            loss: None,
+            lr: None,
+            samples_per_s: None,
+            seconds: None,
+        }
+    }
+
+    pub fn scores(&self) -> Scores {
+        Scores {
+            miou: self.miou,
+            oiou: self.oiou,
+            precision: Precision::from_shares([self.p50, self.p60, self.p70, self.p80, self.p90]),
+            box_acc: self.box_acc,
+        }
+    }
+}
+
+const COLUMNS: [&str; 17] = [
+    "epoch",
+    "step",
+    "split",
+    "weights",
+    "protocol",
+    "miou",
+    "oiou",
+    "p50",
+    "p60",
+    "p70",
+    "p80",
+    "p90",
+    "box_acc",
+    "loss",
+    "lr",
+    "samples_per_s",
+    "seconds",
+];
+
+/// Adds rows to the end of `path`, with the header first where the file is new.
+pub fn append_results(path: &Path, rows: &[ResultRow]) -> Result<(), ReportError> {
+    let io = |source| ReportError::Io { path: path.into(), source };
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
+    let header = if file.metadata().map_err(io)?.len() == 0 { header() } else { String::new() };
+    file.write_all((header + &lines(rows)).as_bytes()).map_err(io)
+}
+
+/// All rows of `path`. A file that is not there has none.
+pub fn read_results(path: &Path) -> Result<Vec<ResultRow>, ReportError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(ReportError::Io { path: path.into(), source }),
+    };
+    let mut lines = text.lines();
+    let found = lines.next().unwrap_or_default();
+    if found != header().trim_end() && !text.is_empty() {
+        return Err(ReportError::Header {
+            path: path.into(),
+            found: found.into(),
+            expected: COLUMNS.join(","),
+        });
+    }
+    lines.zip(2..).map(|(line, number)| parse(path, line, number)).collect()
+}
+
+/// Keeps the first `rows` rows: a run that resumes from a checkpoint forgets what came after it.
+pub fn truncate_results(path: &Path, rows: usize) -> Result<(), ReportError> {
+    let kept = read_results(path)?;
+    if kept.len() <= rows {
+        return Ok(());
+    }
+    write_whole(path, |file| {
+        file.write_all((header() + &lines(&kept[..rows])).as_bytes())
+            .map_err(|source| ReportError::Io { path: path.into(), source })
+    })
+}
+
+fn header() -> String {
+    COLUMNS.join(",") + "\n"
+}
+
+/// No cell needs quotes: splits are names of files' keys, and a comma in one is replaced.
+fn lines(rows: &[ResultRow]) -> String {
+    let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let line = |row: &ResultRow| {
+        let mut cells =
+            vec![row.epoch.to_string(), row.step.to_string(), row.split.replace([',', '\n'], "_")];
+        cells.extend([row.weights.to_string(), row.protocol.to_string()]);
+        cells.extend([row.miou, row.oiou].map(cell));
+        cells.extend([row.p50, row.p60, row.p70, row.p80, row.p90].map(cell));
+        cells.extend([row.box_acc, row.loss, row.lr, row.samples_per_s, row.seconds].map(cell));
+        cells.join(",") + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn parse(path: &Path, line: &str, number: usize) -> Result<ResultRow, ReportError> {
+    let cells: Vec<&str> = line.split(',').collect();
+    let wrong = |column: usize| ReportError::Cell {
+        path: path.into(),
+        line: number,
+        column: COLUMNS[column],
+        found: cells.get(column).copied().unwrap_or_default().into(),
+    };
+    if cells.len() != COLUMNS.len() {
+        return Err(wrong(cells.len().min(COLUMNS.len() - 1)));
+    }
+    let value = |column: usize| match cells[column] {
+        "" => Ok(None),
+        cell => f64::from_str(cell).map(Some).map_err(|_| wrong(column)),
+    };
+    let count = |column: usize| usize::from_str(cells[column]).map_err(|_| wrong(column));
+    Ok(ResultRow {
+        epoch: count(0)?,
+        step: count(1)?,
+        split: cells[2].to_owned(),
+        weights: cells[3].parse().map_err(|_| wrong(3))?,
+        protocol: cells[4].parse().map_err(|_| wrong(4))?,
+        miou: value(5)?,
+        oiou: value(6)?,
+        p50: value(7)?,
+        p60: value(8)?,
+        p70: value(9)?,
+        p80: value(10)?,
+        p90: value(11)?,
+        box_acc: value(12)?,
+        loss: value(13)?,
+        lr: value(14)?,
+        samples_per_s: value(15)?,
+        seconds: value(16)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(epoch: usize) -> ResultRow {
+        let scores = Scores { miou: Some(0.1 + epoch as f64), ..Scores::default() };
+        ResultRow {
+            lr: Some(5e-4),
+            ..ResultRow::new((epoch, 10 * epoch), "val", Weights::Ema, Protocol::Standard, &scores)
+        }
+    }
+
+    #[test]
+    fn rows_come_back_and_a_resumed_run_forgets_the_last() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("results.csv");
+        assert!(read_results(&path).expect("absent is empty").is_empty());
+        append_results(&path, &[row(1), row(2)]).expect("first rows");
+        append_results(&path, &[row(3)]).expect("one more");
+        let text = std::fs::read_to_string(&path).expect("the file");
+        assert!(text.starts_with(
+            "epoch,step,split,weights,protocol,miou,oiou,p50,p60,p70,p80,p90,box_acc,loss,lr,samples_per_s,seconds\n\
+             1,10,val,ema,standard,1.1,,"
+        ));
+        assert_eq!(read_results(&path).expect("three rows"), [row(1), row(2), row(3)]);
+
+        truncate_results(&path, 2).expect("truncated");
+        append_results(&path, &[row(7)]).expect("resumed");
+        assert_eq!(read_results(&path).expect("three rows"), [row(1), row(2), row(7)]);
+    }
+
+    #[test]
+    fn a_foreign_table_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("results.csv");
+        std::fs::write(&path, "a,b\n1,2\n").expect("written");
+        let message = read_results(&path).expect_err("no results").to_string();
+        assert!(message.contains("results.csv") && message.contains("epoch,step"), "{message}");
+
+        std::fs::write(&path, header() + "1,9,val,ema,standard,1,1,1,much,1,1,1,1,1,1,1,1\n")
+            .expect("written");
+        let message = read_results(&path).expect_err("no number").to_string();
+        assert!(
+            message.contains("line 2") && message.contains("p60") && message.contains("much"),
+            "{message}"
+        );
+    }
+}
