@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use super::{DataError, Sample};
 use crate::config::Task;
-use crate::data::DataError;
 use crate::mask::Mask;
 use crate::model::{Inputs, Targets};
 
@@ -65,6 +65,36 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Puts samples side by side.
+    pub fn collate(samples: Vec<Sample>, max_words: usize) -> Self {
+        let largest = |side: fn(&Sample) -> usize| samples.iter().map(side).max().unwrap_or(0);
+        let (height, width) = (largest(|s| s.pad_hw.0), largest(|s| s.pad_hw.1));
+        let plane = height * width;
+        let mut images = vec![0; samples.len() * 3 * plane];
+        let mut batch = Self {
+            images: Vec::new(),
+            height,
+            width,
+            image_hw: samples.iter().map(|s| s.hw).collect(),
+            pad_hw: samples.iter().map(|s| s.pad_hw).collect(),
+            image_of: Vec::new(),
+            words: Vec::new(),
+            max_words,
+            rows: Vec::new(),
+            skipped: Vec::new(),
+        };
+        for (i, sample) in samples.into_iter().enumerate() {
+            if plane > 0 {
+                place(&sample, &mut images[i * 3 * plane..][..3 * plane], width);
+            }
+            batch.image_of.extend(sample.rows.iter().map(|_| i as u32));
+            batch.words.extend(sample.words.iter().flatten());
+            batch.rows.extend(sample.rows);
+        }
+        batch.images = images;
+        batch
+    }
+
     /// Rows.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -93,5 +123,21 @@ impl Batch {
     /// The padded size of each row's image.
     pub fn row_pad_hw(&self) -> Vec<(usize, usize)> {
         self.image_of.iter().map(|&image| self.pad_hw[image as usize]).collect()
+    }
+}
+
+/// Interleaved pixels into the three planes of a larger, zeroed image.
+fn place(sample: &Sample, planes: &mut [u8], width: usize) {
+    let plane = planes.len() / 3;
+    let (red, rest) = planes.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    let rows = sample.pixels.chunks_exact(sample.hw.1 * 3);
+    let planes =
+        red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
+    for (row, ((red, green), blue)) in rows.zip(planes) {
+        let (pixels, _) = row.as_chunks::<3>();
+        for ((([r, g, b], red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            (*red, *green, *blue) = (*r, *g, *b);
+        }
     }
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::BadRecord;
+use crate::text::TextError;
+
 /// Every message names the file and what to do.
 #[derive(Debug, Error)]
 pub enum DataError {
@@ -22,16 +25,8 @@ pub enum DataError {
     #[error("{path} is no annotation file: {found} at byte {at}; expected {{\"split\": [records]}}")]
     Layout { path: PathBuf, at: usize, found: String },
 
-    #[error("{path}, split {split}, record {index}, field {field}: {found}; {remedy}{more}")]
-    Record {
-        path: PathBuf,
-        split: String,
-        index: usize,
-        field: String,
-        found: String,
-        remedy: String,
-        more: String,
-    },
+    #[error("{path}, {record}{}", others(*.more))]
+    Record { path: PathBuf, record: Box<BadRecord>, more: usize },
 
     #[error(
         "no file name pattern for data source `{data_source}` (referent {referent}); there are {there}. Set data.images.{data_source} = \"folder/{{image_id}}.jpg\""
@@ -41,11 +36,15 @@ pub enum DataError {
     #[error("{path} (referent {referent} of {split}): {problem}. Replace the file, or remove its records")]
     Image { path: PathBuf, split: String, referent: usize, problem: String },
 
-    #[error("{path}: {problem}")]
-    Words { path: PathBuf, problem: String },
+    #[error(transparent)]
+    Words(#[from] TextError),
 
     #[error(
         "{count} images could not be read in this epoch, data.max_bad allows {allowed}; the last one: {last}"
     )]
     TooManyBad { count: usize, allowed: usize, last: Box<DataError> },
+}
+
+fn others(count: usize) -> String {
+    if count > 0 { format!(" (and {count} more records that can't be used)") } else { String::new() }
 }

@@ -1,9 +1,29 @@
 //! Annotations, the dataset, transforms, batches, the loader.
+//!
+//! An annotation file becomes [`Annotations`]; with images and vocabulary, one of its splits is a
+//! [`Dataset`], which trainer, evaluator and picker share. A [`Plan`] says which expressions a
+//! pass visits, a [`Preparation`] what is made of them, a [`Loader`] turns both into batches.
 
+mod annotations;
 mod batch;
+mod dataset;
+mod decode;
 mod error;
+mod frame;
+mod images;
+mod loader;
 mod plan;
+mod records;
+pub mod resize;
+mod sample;
 
+pub use annotations::{Annotations, BadRecord, ImageId, Referent};
 pub use batch::{Batch, Row, Skipped};
+pub use dataset::Dataset;
+pub use decode::{decode, read_image};
 pub use error::DataError;
-pub use plan::{Entry, ExpressionChoice};
+pub use frame::Frame;
+pub use images::ImageFiles;
+pub use loader::Loader;
+pub use plan::{Entry, ExpressionChoice, Plan, Visit};
+pub use sample::{Preparation, Sample};

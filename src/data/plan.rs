@@ -1,6 +1,13 @@
 //! Which expressions a pass over the data visits, in which batches: a pure function of the data,
 //! the seed and the epoch.
 
+use std::collections::BTreeMap;
+
+use super::Dataset;
+use super::frame::Frame;
+use super::sample::Preparation;
+use crate::random::Stream;
+
 /// One row to prepare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -13,15 +20,183 @@ pub struct Entry {
     pub position: u64,
 }
 
-/// Which expressions of a referent are taken.
+/// Which expressions of a referent are taken. Those without a word never are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpressionChoice {
-    /// One at random at each visit (the reference, quirk 36); training only.
+    /// One at random at each visit (the reference, quirk 36).
     Random,
-    /// The first that has a word.
+    /// The first.
     First,
     /// Every one, each its own row.
     All,
     /// This one; referents with fewer have no row.
     Index(usize),
+}
+
+impl ExpressionChoice {
+    fn of(self, dataset: &Dataset, referent: usize, stream: &mut Stream) -> Vec<usize> {
+        let askable: Vec<usize> = dataset.referent(referent).askable().collect();
+        match self {
+            Self::Random => vec![*stream.pick(&askable)],
+            Self::First => vec![askable[0]],
+            Self::All => askable,
+            Self::Index(index) => askable.into_iter().filter(|&i| i == index).collect(),
+        }
+    }
+}
+
+/// How training visits a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    pub seed: u64,
+    /// From 0.
+    pub epoch: u64,
+    /// Rows of a batch.
+    pub batch_size: usize,
+    /// Referents of an image that come together, so that they share its features; 1 is the
+    /// reference.
+    pub referents_per_image: usize,
+}
+
+/// The batches of one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    batches: Vec<Vec<Entry>>,
+    stream: Stream,
+    /// Neighbours of one image share its transform and its features.
+    shared: bool,
+}
+
+impl Plan {
+    /// An epoch of training, each visit with one expression at random. Wide images (width above height) and the others are never in one
+    /// batch; each of the two groups is shuffled and filled up with random repeats, then the
+    /// batches are shuffled (quirk 38).
+    pub fn training(dataset: &Dataset, visit: &Visit) -> Self {
+        let stream = Stream::new(visit.seed, "data").child(visit.epoch);
+        let mut order = stream.child(0);
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        for wide in [false, true] {
+            let is_in = |&i: &usize| (dataset.referent(i).width > dataset.referent(i).height) == wide;
+            let group: Vec<usize> = (0..dataset.len()).filter(is_in).collect();
+            let mut rows = together(dataset, &group, visit.referents_per_image, &mut order).concat();
+            while rows.len() % visit.batch_size != 0 {
+                rows.push(*order.pick(&group));
+            }
+            batches.extend(rows.chunks(visit.batch_size).map(<[usize]>::to_vec));
+        }
+        order.shuffle(&mut batches);
+        let drawn = stream.child(1);
+        let mut position = 0;
+        let mut entry = |referent| {
+            let mut drawn = drawn.child(position);
+            let expression = ExpressionChoice::Random.of(dataset, referent, &mut drawn)[0];
+            let entry = Entry { referent, asked: referent, expression, position };
+            position += 1;
+            entry
+        };
+        let batches = batches.into_iter().map(|batch| batch.into_iter().map(&mut entry).collect()).collect();
+        Self { batches, stream: stream.child(2), shared: visit.referents_per_image > 1 }
+    }
+
+    /// One pass without chance over some referents (all: `0..dataset.len()`), for plainly resized
+    /// images. A batch has at most `batch_size` rows of images with the same padded size, so that
+    /// no answer depends on what else is in the batch; expressions about one image are
+    /// neighbours and share its features.
+    pub fn evaluation(
+        dataset: &Dataset,
+        referents: impl IntoIterator<Item = usize>,
+        choice: ExpressionChoice,
+        batch_size: usize,
+        preparation: &Preparation,
+    ) -> Self {
+        let stream = Stream::new(0, "evaluation");
+        // By padded size, then by image.
+        let mut sizes: BTreeMap<(usize, usize), BTreeMap<u32, Vec<Entry>>> = BTreeMap::new();
+        for referent in referents {
+            let record = dataset.referent(referent);
+            let frame = Frame::resize((record.width, record.height), preparation.image_size);
+            let images = sizes.entry(frame.pad_hw(preparation.stride)).or_default();
+            let entries = images.entry(dataset.image_of(referent)).or_default();
+            for expression in choice.of(dataset, referent, &mut stream.child(referent as u64)) {
+                entries.push(Entry { referent, asked: referent, expression, position: 0 });
+            }
+        }
+        let mut batches = Vec::new();
+        for images in sizes.into_values() {
+            let rows: Vec<Entry> = images.into_values().flatten().collect();
+            batches.extend(rows.chunks(batch_size).map(<[Entry]>::to_vec));
+        }
+        let numbered = (0u64..).zip(batches.iter_mut().flatten());
+        numbered.for_each(|(position, entry)| entry.position = position);
+        Self { batches, stream, shared: true }
+    }
+
+    /// Asks every referent for what was meant for another one of its image, where there is
+    /// another: what is left of a score then was not won by understanding. Each referent of an
+    /// image asks the expressions of the next one in a random circle.
+    pub fn swap_expressions(&mut self, dataset: &Dataset, seed: u64) {
+        let stream = Stream::new(seed, "swap");
+        let mut images: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for entry in self.batches.iter().flatten() {
+            let referents = images.entry(dataset.image_of(entry.referent)).or_default();
+            if !referents.contains(&entry.referent) {
+                referents.push(entry.referent);
+            }
+        }
+        let mut next: BTreeMap<usize, usize> = BTreeMap::new();
+        for (image, mut referents) in images {
+            stream.child(u64::from(image)).shuffle(&mut referents);
+            let circle = referents.iter().zip(referents.iter().cycle().skip(1));
+            next.extend(circle.map(|(&one, &other)| (one, other)));
+        }
+        for entry in self.batches.iter_mut().flatten() {
+            entry.asked = next[&entry.referent];
+            let askable: Vec<usize> = dataset.referent(entry.asked).askable().collect();
+            entry.expression = askable[entry.expression % askable.len()];
+        }
+    }
+
+    /// Batches.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub fn batches(&self) -> &[Vec<Entry>] {
+        &self.batches
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> usize {
+        self.batches.iter().map(Vec::len).sum()
+    }
+
+    /// The rows of a batch by image, in their order.
+    pub fn images<'a>(&'a self, dataset: &'a Dataset, batch: usize) -> impl Iterator<Item = &'a [Entry]> {
+        let image = |entry: &Entry| dataset.image_of(entry.referent);
+        self.batches[batch].chunk_by(move |a, b| self.shared && image(a) == image(b))
+    }
+
+    /// The random numbers of an entry's transform.
+    pub fn stream(&self, entry: &Entry) -> Stream {
+        self.stream.child(entry.position)
+    }
+}
+
+/// A shuffled group, in bundles of at most `size` referents of one image.
+fn together(dataset: &Dataset, group: &[usize], size: usize, order: &mut Stream) -> Vec<Vec<usize>> {
+    let mut images: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for &referent in group {
+        images.entry(dataset.image_of(referent)).or_default().push(referent);
+    }
+    let mut bundles: Vec<Vec<usize>> = Vec::new();
+    for mut referents in images.into_values() {
+        order.shuffle(&mut referents);
+        bundles.extend(referents.chunks(size).map(<[usize]>::to_vec));
+    }
+    order.shuffle(&mut bundles);
+    bundles
 }

@@ -1,0 +1,215 @@
+//! The one dataset that trainer, evaluator and picker hold: a split of an annotation file, its
+//! images and its vocabulary.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::annotations::{Annotations, Referent, Split};
+use super::images::{ImageFiles, ImageStore};
+use super::sample::{Preparation, Sample};
+use super::{BadRecord, DataError, Entry};
+use crate::config::DataConfig;
+use crate::mask::MaskError;
+use crate::random::Stream;
+use crate::text::{Vocabulary, WordVectors};
+
+/// A split of an annotation file.
+#[derive(Debug)]
+pub struct Dataset {
+    annotations: Arc<Annotations>,
+    split: Arc<Split>,
+    files: ImageFiles,
+    images: ImageStore,
+    vocabulary: Arc<Vocabulary>,
+    max_words: usize,
+}
+
+impl Dataset {
+    /// Opens a split of `root/annotations/<dataset>/<file>`; `file` is `config.train_annotations`
+    /// for training, `instances.json` otherwise.
+    ///
+    /// Words are numbered by the vocabulary beside the file; without one, by their order in the
+    /// expressions of all its splits.
+    pub fn open(config: &DataConfig, file: &str, split: &str) -> Result<Self, DataError> {
+        let path = find_file(config, file)?;
+        let annotations = Arc::new(Annotations::read(&path)?);
+        let vocabulary = match beside(&path, "vocabulary.json") {
+            Some(path) => Vocabulary::read(&path)?,
+            None => Vocabulary::build(annotations.expressions()),
+        };
+        let files = ImageFiles::new(&config.root.join("images"), &config.dataset, &config.images);
+        Self::new(annotations, split, files, Arc::new(vocabulary), config.max_words)
+    }
+
+    fn new(
+        annotations: Arc<Annotations>,
+        split: &str,
+        files: ImageFiles,
+        vocabulary: Arc<Vocabulary>,
+        max_words: usize,
+    ) -> Result<Self, DataError> {
+        let split = Arc::clone(annotations.find(split)?);
+        let images = ImageStore::new(&files, &split.referents)?;
+        Ok(Self { annotations, split, files, images, vocabulary, max_words })
+    }
+
+    /// Another split of the same file, which is not read again.
+    pub fn split(&self, split: &str) -> Result<Self, DataError> {
+        let vocabulary = Arc::clone(&self.vocabulary);
+        Self::new(Arc::clone(&self.annotations), split, self.files.clone(), vocabulary, self.max_words)
+    }
+
+    /// The same referents with the words numbered by another vocabulary: that of a checkpoint.
+    pub fn with_vocabulary(self, vocabulary: Vocabulary) -> Self {
+        Self { vocabulary: Arc::new(vocabulary), ..self }
+    }
+
+    /// Referents.
+    pub fn len(&self) -> usize {
+        self.split.referents.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.split.referents.is_empty()
+    }
+
+    pub fn referent(&self, index: usize) -> &Referent {
+        &self.split.referents[index]
+    }
+
+    pub fn referents(&self) -> &[Referent] {
+        &self.split.referents
+    }
+
+    /// Name of the split.
+    pub fn split_name(&self) -> &str {
+        &self.split.name
+    }
+
+    /// The whole file, with its other splits and the records as they stand.
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
+    }
+
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// A vector for each word of the vocabulary, if `word_vectors.safetensors` is beside the
+    /// annotation file.
+    pub fn word_vectors(&self) -> Result<Option<WordVectors>, DataError> {
+        match beside(self.annotations.path(), "word_vectors.safetensors") {
+            Some(path) => Ok(Some(WordVectors::read(&path)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Number of the image of a referent, counted by first appearance in the split; referents of
+    /// one image have the same.
+    pub fn image_of(&self, referent: usize) -> u32 {
+        self.images.image_of(referent)
+    }
+
+    pub fn image_path(&self, referent: usize) -> &Path {
+        self.images.path(referent)
+    }
+
+    /// The original image of a referent.
+    pub fn image(&self, referent: usize) -> Result<Arc<image::RgbImage>, DataError> {
+        let record = self.referent(referent);
+        let image = self.images.read(referent).map_err(|problem| self.image_error(referent, problem))?;
+        if (image.width() as usize, image.height() as usize) != (record.width, record.height) {
+            let (width, height) = (record.width, record.height);
+            let problem = format!(
+                "is {} x {} pixels, its record says {width} x {height}",
+                image.width(),
+                image.height()
+            );
+            return Err(self.image_error(referent, problem));
+        }
+        Ok(image)
+    }
+
+    /// One image with everything that is asked about it. The entries must be of one image; they
+    /// share its transform, whose random numbers come from `stream`.
+    pub fn sample(
+        &self,
+        entries: &[Entry],
+        preparation: &Preparation,
+        stream: &mut Stream,
+    ) -> Result<Sample, DataError> {
+        Sample::prepare(self, entries, preparation, stream)
+    }
+
+    /// Word indices of an entry's expression, `max_words` of them.
+    pub fn words(&self, entry: &Entry) -> Vec<u32> {
+        self.vocabulary.encode(&self.referent(entry.asked).expressions[entry.expression], self.max_words).ids
+    }
+
+    /// Words of an expression that count.
+    pub fn max_words(&self) -> usize {
+        self.max_words
+    }
+
+    fn image_error(&self, referent: usize, problem: String) -> DataError {
+        DataError::Image {
+            path: self.image_path(referent).to_owned(),
+            split: self.split.name.clone(),
+            referent,
+            problem,
+        }
+    }
+
+    pub(super) fn mask_error(&self, referent: usize, error: MaskError) -> DataError {
+        let record = Box::new(BadRecord {
+            split: self.split.name.clone(),
+            index: referent,
+            field: "mask".to_owned(),
+            found: error.to_string(),
+            remedy: "correct the record",
+        });
+        DataError::Record { path: self.annotations.path().to_owned(), record, more: 0 }
+    }
+}
+
+/// `root/annotations/<dataset>/<file>`. The picker's output has two names (quirk 60).
+fn find_file(config: &DataConfig, file: &str) -> Result<PathBuf, DataError> {
+    let parent = config.root.join("annotations");
+    let folder = parent.join(&config.dataset);
+    if !folder.is_dir() {
+        let there = there_are("data sets", &parent, |entry| entry.is_dir());
+        return Err(DataError::NoDataset { dataset: config.dataset.clone(), folder, there });
+    }
+    let path = folder.join(file);
+    let other = match file.strip_suffix("_box_pick.json") {
+        Some(stem) => Some(format!("{stem}_bbox_pick.json")),
+        None => file.strip_suffix("_bbox_pick.json").map(|stem| format!("{stem}_box_pick.json")),
+    };
+    let candidates = [Some(path.clone()), other.map(|other| folder.join(other))];
+    candidates.into_iter().flatten().find(|path| path.is_file()).ok_or_else(|| {
+        let there = there_are("files", &folder, |entry| {
+            entry.extension().is_some_and(|extension| extension == "json")
+        });
+        DataError::NoFile { path, there }
+    })
+}
+
+/// "there are …" or "there are none", for messages.
+fn there_are(what: &str, folder: &Path, wanted: impl Fn(&Path) -> bool) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut names: Vec<String> = entries
+        .filter(|path| wanted(path))
+        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    match names.is_empty() {
+        true => format!("there are no {what} in {}", folder.display()),
+        false => format!("{what} there: {}", names.join(", ")),
+    }
+}
+
+/// A file of this name beside the annotation file, if there is one: all annotation files of a
+/// folder share vocabulary and vectors (quirk 37).
+fn beside(annotations: &Path, name: &str) -> Option<PathBuf> {
+    Some(annotations.with_file_name(name)).filter(|path| path.is_file())
+}

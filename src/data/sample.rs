@@ -1,0 +1,147 @@
+//! One image, prepared for the network with everything that is asked about it.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use super::frame::Frame;
+use super::{DataError, Dataset, Entry, Row};
+use crate::config::{Config, Task, Transform};
+use crate::mask::{self, Mask};
+use crate::random::Stream;
+
+/// What is made of images and referents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preparation {
+    pub transform: Transform,
+    /// Longer side after a plain resize, pixels.
+    pub image_size: usize,
+    /// Smallest and largest factor of the jitter.
+    pub jitter: [f64; 2],
+    /// Images are padded to multiples of this.
+    pub stride: usize,
+    /// What crops try to keep: boxes, or masks for segmentation (quirk 33d).
+    pub task: Task,
+    /// Points of an outline; 0 if vertices are not needed.
+    pub vertices: usize,
+    /// Whether rows keep the mask in the padded frame.
+    pub masks: bool,
+}
+
+impl Preparation {
+    /// Of samples to learn from.
+    pub fn training(config: &Config) -> Self {
+        let vertices = if config.model.task == Task::Detection { 0 } else { config.model.vertices };
+        Self { transform: config.data.train_transform, vertices, ..Self::evaluation(config) }
+    }
+
+    /// Of samples to judge by: a plain resize, boxes but neither vertices nor masks.
+    pub fn evaluation(config: &Config) -> Self {
+        Self {
+            transform: Transform::Resize,
+            image_size: config.data.image_size,
+            jitter: config.data.jitter,
+            stride: config.model.darknet.stride(),
+            task: config.model.task,
+            vertices: 0,
+            masks: false,
+        }
+    }
+
+    fn needs_masks(&self) -> bool {
+        self.vertices > 0 || self.masks
+    }
+}
+
+/// An image in its frame and the rows that ask about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// RGB, row-major, interleaved, without padding.
+    pub pixels: Vec<u8>,
+    /// Height and width without padding.
+    pub hw: (usize, usize),
+    /// Height and width padded to the stride.
+    pub pad_hw: (usize, usize),
+    pub rows: Vec<Row>,
+    /// Word indices of each row.
+    pub words: Vec<Vec<u32>>,
+}
+
+impl Sample {
+    pub(super) fn prepare(
+        dataset: &Dataset,
+        entries: &[Entry],
+        preparation: &Preparation,
+        stream: &mut Stream,
+    ) -> Result<Self, DataError> {
+        let image = dataset.image(entries[0].referent)?;
+        let original = (image.width() as usize, image.height() as usize);
+        let referents = || entries.iter().map(|entry| dataset.referent(entry.referent));
+        let masks: Vec<Mask> = if preparation.needs_masks() {
+            let mask = |entry: &Entry| {
+                dataset.referent(entry.referent).mask().map_err(|e| dataset.mask_error(entry.referent, e))
+            };
+            entries.iter().map(mask).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
+        let frame = match preparation.transform {
+            Transform::Resize => Frame::resize(original, preparation.image_size),
+            Transform::Jitter => {
+                let boxes: Vec<[f64; 4]> = referents().map(|referent| referent.corners()).collect();
+                let kept: Vec<&Mask> = match preparation.task {
+                    Task::Segmentation => masks.iter().collect(),
+                    Task::Detection | Task::MultiTask => Vec::new(),
+                };
+                let size = preparation.image_size;
+                Frame::jitter(original, size, preparation.jitter, &boxes, &kept, || stream.uniform())
+            }
+        };
+        let mut rows = Vec::with_capacity(entries.len());
+        for (i, entry) in entries.iter().enumerate() {
+            let referent = dataset.referent(entry.referent);
+            let mask = masks.get(i).map(|mask| frame.mask(mask, preparation.stride));
+            rows.push(Row {
+                referent: entry.referent,
+                asked: entry.asked,
+                expression: entry.expression,
+                bbox: frame.bbox(referent.corners()),
+                vertices: mask.as_ref().map_or(Vec::new(), |mask| mask::vertices(mask, preparation.vertices)),
+                mask: mask.filter(|_| preparation.masks),
+                is_crowd: referent.is_crowd(),
+                scale: frame.scale(),
+                offset: frame.offset(),
+                original_hw: (original.1, original.0),
+            });
+        }
+        let words = entries.iter().map(|entry| dataset.words(entry)).collect();
+        Ok(Self {
+            pixels: frame.image(image),
+            hw: frame.hw(),
+            pad_hw: frame.pad_hw(preparation.stride),
+            rows,
+            words,
+        })
+    }
+
+    /// An image of no dataset, with expressions to ask about it (word indices, equally many).
+    pub fn question(image: RgbImage, words: Vec<Vec<u32>>, preparation: &Preparation) -> Self {
+        let original = (image.width() as usize, image.height() as usize);
+        let frame = Frame::resize(original, preparation.image_size);
+        let row = |i| Row {
+            referent: i,
+            asked: i,
+            expression: 0,
+            bbox: [0.0; 4],
+            vertices: Vec::new(),
+            mask: None,
+            is_crowd: false,
+            scale: frame.scale(),
+            offset: (0.0, 0.0),
+            original_hw: (original.1, original.0),
+        };
+        let rows = (0..words.len()).map(row).collect();
+        let pixels = frame.image(Arc::new(image));
+        Self { pixels, hw: frame.hw(), pad_hw: frame.pad_hw(preparation.stride), rows, words }
+    }
+}
