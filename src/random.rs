@@ -50,6 +50,13 @@ impl Stream {
         mix(self.key.wrapping_add(self.counter.wrapping_mul(GOLDEN_GAMMA)))
     }
 
+    /// What [`Self::next_u64`] will give after `places` other draws.
+    #[inline]
+    pub fn at(&self, places: u64) -> u64 {
+        let counter = self.counter.wrapping_add(places).wrapping_add(1);
+        mix(self.key.wrapping_add(counter.wrapping_mul(GOLDEN_GAMMA)))
+    }
+
     /// Uniform in [0, 1), 53 bits.
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
@@ -118,6 +125,14 @@ mod tests {
         stream.next_u64();
         assert_eq!(stream.child(7).next_u64(), before);
         assert_ne!(stream.child(8).next_u64(), before);
+    }
+
+    #[test]
+    fn places_are_the_draws_to_come() {
+        let mut stream = Stream::new(2, "at");
+        stream.next_u64();
+        let ahead: Vec<u64> = (0..3).map(|place| stream.at(place)).collect();
+        assert_eq!(ahead, [stream.next_u64(), stream.next_u64(), stream.next_u64()]);
     }
 
     #[test]

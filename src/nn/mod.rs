@@ -1,18 +1,3 @@
-//! Operations that candle lacks, has wrong or has slow, as functions on tensors.
-//!
-//! On the CPU in f32 they run kernels of this module, forward and backward; elsewhere (CUDA, f64)
-//! they are composed of candle's own operations with right gradients. Gradients are computed for
-//! tracked arguments only: `detach` what is frozen. No result depends on the number of threads.
+//! What networks are made of.
 
-mod activation;
-mod batch_norm;
-mod conv;
-mod matrix;
-mod simd;
-mod storage;
-#[cfg(test)]
-mod testing;
-
-pub use activation::leaky_relu;
-pub use batch_norm::{BatchNormed, batch_norm_eval, batch_norm_train, running_average, scale_shift};
-pub use conv::conv2d;
+pub mod ops;
