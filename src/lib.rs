@@ -10,5 +10,6 @@ pub mod model;
 pub mod nn;
 pub mod random;
 pub mod report;
+pub mod shapes;
 pub mod text;
 pub mod train;

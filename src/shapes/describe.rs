@@ -127,24 +127,55 @@ impl Side {
     }
 }
 
+/// In which sense something is, say, the left star.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The only star, and on the left: the place is only help.
+    Alone,
+    /// The leftmost of several stars, in the left half of the image.
+    First,
+    /// The leftmost of several stars, all in the right half.
+    FirstElsewhere,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Description {
     Look(Looks),
     /// The largest or smallest of those that look so; `of_two` when there are just two.
-    Extreme { looks: Looks, size: Size, of_two: bool },
-    /// In this part of the image; `alone` when nothing else looks so, and the place is only help.
-    Place { looks: Looks, side: Side, alone: bool },
-    Corner { looks: Looks, down: Side, across: Side },
-    /// Between two others that look the same.
-    Middle { looks: Looks },
+    Extreme {
+        looks: Looks,
+        size: Size,
+        of_two: bool,
+    },
+    Place {
+        looks: Looks,
+        side: Side,
+        standing: Standing,
+    },
+    Corner {
+        looks: Looks,
+        down: Side,
+        across: Side,
+    },
+    /// Between two others that look so, in a row from left to right.
+    Middle {
+        looks: Looks,
+    },
     /// On this side of another object, which looks like `anchor`.
-    Beside { looks: Looks, side: Side, anchor: Looks },
+    Beside {
+        looks: Looks,
+        side: Side,
+        anchor: Looks,
+    },
     /// The nearest of those that look so.
-    Near { looks: Looks, anchor: Looks },
+    Near {
+        looks: Looks,
+        anchor: Looks,
+    },
 }
 
 /// Least lead over the next in a direction.
-const LEAD: f64 = 0.09;
+const LEAD: f64 = 0.12;
 /// Least distance from the middle of the image of what lies "on the left" with no rival there.
 const OFF_CENTRE: f64 = 0.15;
 /// What is beside an anchor is this far to that side; what is not is less than the second.
@@ -176,12 +207,16 @@ impl Description {
                         Size::Small => it.radius * ratio <= other.radius,
                     })
             }
-            Self::Place { looks, side, alone } => {
-                let single = fitting(&looks, all) == 1;
+            Self::Place { looks, side, standing } => {
+                let several = fitting(&looks, all) > 1;
+                let off_centre = side.along(it.within) - side.along([0.5, 0.5]);
                 looks.fit(it)
-                    && alone == single
-                    && (!alone || side.along(it.within) - side.along([0.5, 0.5]) > OFF_CENTRE)
                     && leads(side, it, rivals(&looks, index, all), strict)
+                    && match standing {
+                        Standing::Alone => !several && off_centre > OFF_CENTRE,
+                        Standing::First => several && (!strict || off_centre > 0.0),
+                        Standing::FirstElsewhere => several,
+                    }
             }
             Self::Corner { looks, down, across } => {
                 looks.fit(it)
@@ -192,16 +227,19 @@ impl Description {
                     })
             }
             Self::Middle { looks } => {
-                let side = |side: Side| {
+                let between = |side: Side| {
                     rivals(&looks, index, all).any(|other| leads(side, it, std::iter::once(other), strict))
                 };
-                looks.fit(it) && fitting(&looks, all) == 3 && side(Side::Left) && side(Side::Right)
+                looks.fit(it)
+                    && fitting(&looks, all) == 3
+                    && between(Side::Left)
+                    && between(Side::Right)
+                    && (!strict || extent(&looks, all, 0) > extent(&looks, all, 1))
             }
             Self::Beside { looks, side, anchor } => {
                 looks.fit(it)
                     && the_one(&anchor, all).is_some_and(|a| {
-                        let apart =
-                            [it.centre[0] - all[a].centre[0], it.centre[1] - all[a].centre[1]];
+                        let apart = [it.centre[0] - all[a].centre[0], it.centre[1] - all[a].centre[1]];
                         let (along, aslant) = (side.along(apart), side.across(apart).abs());
                         a != index
                             && if strict {
@@ -214,9 +252,8 @@ impl Description {
             Self::Near { looks, anchor } => {
                 looks.fit(it)
                     && the_one(&anchor, all).is_some_and(|a| {
-                        let mut others = (0..all.len())
-                            .filter(|&i| i != index && i != a && looks.fit(&all[i]))
-                            .peekable();
+                        let mut others =
+                            (0..all.len()).filter(|&i| i != index && i != a && looks.fit(&all[i])).peekable();
                         let ratio = if strict { RATIO } else { 1.0 };
                         let own = it.distance(&all[a]);
                         a != index
@@ -237,6 +274,12 @@ fn fitting(looks: &Looks, all: &[Seen]) -> usize {
     all.iter().filter(|seen| looks.fit(seen)).count()
 }
 
+/// From the first to the last centre in x (axis 0) or y (axis 1).
+fn extent(looks: &Looks, all: &[Seen], axis: usize) -> f64 {
+    let along = || all.iter().filter(|seen| looks.fit(seen)).map(|seen| seen.centre[axis]);
+    along().fold(f64::MIN, f64::max) - along().fold(f64::MAX, f64::min)
+}
+
 /// The only object that looks so.
 fn the_one(looks: &Looks, all: &[Seen]) -> Option<usize> {
     let mut fitting = (0..all.len()).filter(|&i| looks.fit(&all[i]));
@@ -247,4 +290,81 @@ fn the_one(looks: &Looks, all: &[Seen]) -> Option<usize> {
 fn leads<'a>(side: Side, it: &Seen, mut rivals: impl Iterator<Item = &'a Seen>, strict: bool) -> bool {
     let lead = if strict { LEAD } else { 0.0 };
     rivals.all(|other| side.along(it.centre) - side.along(other.centre) >= lead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(kind: Kind, colour: Colour, x: f64, y: f64) -> Seen {
+        let (pattern, size) = (Pattern::Plain, Size::Small);
+        Seen { kind, colour, pattern, size, radius: 0.13, centre: [x, y], within: [x, y] }
+    }
+
+    const NOTHING: Looks = Looks { size: None, pattern: None, colour: None, kind: None };
+    const STAR: Looks = Looks { kind: Some(Kind::Star), ..NOTHING };
+    const RED: Looks = Looks { colour: Some(Colour::Red), ..NOTHING };
+
+    fn meant(description: Description, all: &[Seen]) -> Vec<usize> {
+        (0..all.len()).filter(|&target| description.singles_out(target, all)).collect()
+    }
+
+    #[test]
+    fn looks_must_be_unlike_all_others() {
+        let all = [
+            seen(Kind::Star, Colour::Red, 0.2, 0.5),
+            seen(Kind::Star, Colour::Blue, 0.5, 0.5),
+            seen(Kind::Ring, Colour::Blue, 0.8, 0.5),
+        ];
+        assert!(meant(Description::Look(STAR), &all).is_empty());
+        assert_eq!(meant(Description::Look(RED), &all), [0]);
+    }
+
+    #[test]
+    fn places_need_a_lead() {
+        let side = Side::Left;
+        let place = Description::Place { looks: STAR, side, standing: Standing::First };
+        let mut all = [
+            seen(Kind::Star, Colour::Red, 0.4, 0.5),
+            seen(Kind::Star, Colour::Blue, 0.6, 0.5),
+            seen(Kind::Ring, Colour::Blue, 0.1, 0.5),
+        ];
+        assert_eq!(meant(place, &all), [0]);
+        all[1].centre[0] = 0.45;
+        assert!(meant(place, &all).is_empty());
+        // A star with no rival is "on the left" only if it is.
+        all[1].kind = Kind::Heart;
+        let alone = Description::Place { looks: STAR, side, standing: Standing::Alone };
+        assert!(meant(alone, &all).is_empty());
+        all[0].within[0] = 0.3;
+        assert_eq!(meant(alone, &all), [0]);
+    }
+
+    #[test]
+    fn relations_need_one_anchor_and_one_target() {
+        let above = Description::Beside { looks: STAR, side: Side::Top, anchor: RED };
+        let near = Description::Near { looks: STAR, anchor: RED };
+        let mut all = [
+            seen(Kind::Star, Colour::Blue, 0.5, 0.2),
+            seen(Kind::Star, Colour::Blue, 0.5, 0.9),
+            seen(Kind::Ring, Colour::Red, 0.5, 0.6),
+        ];
+        assert_eq!(meant(above, &all), [0]);
+        assert_eq!(meant(near, &all), [1]);
+        all[1].centre[1] = 0.5;
+        assert!(meant(above, &all).is_empty(), "both stars are above the ring");
+        all[1].centre[1] = 0.9;
+        all[0].colour = Colour::Red;
+        assert!(meant(above, &all).is_empty(), "two red things");
+    }
+
+    #[test]
+    fn the_middle_is_between_two() {
+        let middle = Description::Middle { looks: STAR };
+        let all = [0.8, 0.5, 0.2].map(|x| seen(Kind::Star, Colour::Red, x, 0.5));
+        assert_eq!(meant(middle, &all), [1]);
+        assert!(meant(middle, &all[..2]).is_empty());
+        let upright = [0.8, 0.5, 0.2].map(|y| seen(Kind::Star, Colour::Red, 0.5 + 0.2 * y, y));
+        assert!(meant(middle, &upright).is_empty());
+    }
 }

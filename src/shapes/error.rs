@@ -13,7 +13,9 @@ pub enum ShapesError {
          choose another --out, or delete that folder to have it made anew"
     )]
     OtherTree { path: PathBuf, found: String, asked: String },
-    #[error("{path} is there, but was not made by this program ({reason}); choose another --out, or move it away")]
+    #[error(
+        "{path} is there, but was not made by this program ({reason}); choose another --out, or move it away"
+    )]
     Foreign { path: PathBuf, reason: String },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },

@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::describe::{Description, Looks, Seen, Side, Told};
 use super::attributes::Size;
+use super::describe::{Description, Looks, Seen, Side, Standing, Told};
 use super::wording;
 use crate::random::Stream;
 
@@ -115,9 +115,15 @@ impl Choices {
                 continue;
             }
             for side in Side::ALL {
-                offer(2, Description::Place { looks, side, alone: false }, weight(told));
+                let place = |standing| Description::Place { looks, side, standing };
+                let first = place(Standing::First);
+                if first.singles_out(target, all) {
+                    offer(2, first, weight(told));
+                } else {
+                    offer(2, place(Standing::FirstElsewhere), 0.5 * weight(told));
+                }
                 if told.kind {
-                    offer(2, Description::Place { looks, side, alone: true }, 0.15 * weight(told));
+                    offer(2, place(Standing::Alone), 0.15 * weight(told));
                 }
             }
             for down in Side::DOWN {
@@ -159,7 +165,9 @@ fn pairs(all: &[Seen], target: usize) -> Vec<(Looks, Looks, f64)> {
         let needed = if Description::Look(looks).singles_out(target, all) { 0.15 } else { 1.0 };
         let named = if told.kind { 2.0 } else { 1.0 };
         for (index, anchor) in all.iter().enumerate().filter(|(index, _)| *index != target) {
-            for told in Told::all().filter(|told| (1..=2).contains(&told.count()) && (told.kind || told.colour)) {
+            for told in
+                Told::all().filter(|told| (1..=2).contains(&told.count()) && (told.kind || told.colour))
+            {
                 let anchor = Looks::of(anchor, told);
                 if Description::Look(anchor).singles_out(index, all) {
                     let plain = if told.kind { 2.0 } else { 1.0 } / told.count() as f64;

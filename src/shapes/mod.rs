@@ -75,7 +75,11 @@ impl ShapesConfig {
             }
         }
         if !(64..=1024).contains(&self.size) {
-            return Err(ShapesError::Config { field: "size", found: self.size, expected: "64 to 1024 pixels" });
+            return Err(ShapesError::Config {
+                field: "size",
+                found: self.size,
+                expected: "64 to 1024 pixels",
+            });
         }
         Ok(())
     }

@@ -164,3 +164,55 @@ fn area(polygon: &[(usize, usize)]) -> usize {
         .sum();
     twice.unsigned_abs() / 2
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::Merge;
+
+    #[test]
+    fn polygons_rasterise_to_the_visible_mask() {
+        let mut in_parts = 0;
+        for index in 0..150 {
+            let stream = Stream::new(11, "test").child(index);
+            let mut stream = stream.child(0);
+            let Some(scene) = Scene::draw(&mut stream, Split::Val, 96) else { continue };
+            let picture = Picture::draw(&scene, &mut stream);
+            for (mask, &whole) in picture.visible.iter().zip(&picture.whole) {
+                let Some(view) = view(mask, whole) else { continue };
+                let rle = mask.to_rle().unwrap();
+                assert_eq!(rle.bounding_box().map(|v| v as usize), view.bbox);
+                let Segmentation::Polygons(polygons) = view.mask else { continue };
+                in_parts += usize::from(polygons.len() > 1);
+                let parts: Vec<Rle> = polygons
+                    .iter()
+                    .map(|polygon| {
+                        let points: Vec<f64> = polygon.iter().map(|&v| v as f64).collect();
+                        Rle::from_polygon(mask.height, mask.width, &points).unwrap()
+                    })
+                    .collect();
+                assert_eq!(Rle::merge(&parts, Merge::Union).unwrap(), rle);
+            }
+        }
+        assert!(in_parts > 0);
+    }
+
+    #[test]
+    fn images_of_val_hold_distractors_and_those_of_test_a_round_referents() {
+        for index in 0..40 {
+            let val = Sheet::draw(3, Split::Val, index, 64, Manner::Unc);
+            assert!((3..=5).contains(&val.objects) && val.with_distractor >= 2);
+            assert_eq!(val.records.len(), val.objects);
+            let test_a = Sheet::draw(3, Split::TestA, index, 64, Manner::Unc);
+            assert!(test_a.with_distractor >= 2 && test_a.records.iter().all(|r| r.kind.is_round()));
+        }
+    }
+
+    #[test]
+    fn manners_share_images_and_boxes() {
+        let [unc, plus] = [Manner::Unc, Manner::Plus].map(|m| Sheet::draw(3, Split::Train, 9, 64, m));
+        assert_eq!(unc.rgb, plus.rgb);
+        let boxes = |sheet: &Sheet| sheet.records.iter().map(|record| record.bbox).collect::<Vec<_>>();
+        assert_eq!(boxes(&unc), boxes(&plus));
+    }
+}

@@ -141,9 +141,7 @@ fn background(scene: &Scene, stream: &mut Stream) -> Vec<[f64; 3]> {
     let mut canvas = Vec::with_capacity(scene.width * scene.height);
     for &(top, down) in &rows {
         let line: [[f64; 3]; CONTROL] = std::array::from_fn(|column| {
-            std::array::from_fn(|c| {
-                (0..4).map(|k| down[k] * control[(top + k) * CONTROL + column][c]).sum()
-            })
+            std::array::from_fn(|c| (0..4).map(|k| down[k] * control[(top + k) * CONTROL + column][c]).sum())
         });
         for &(left, across) in &columns {
             canvas.push(std::array::from_fn(|c| (0..4).map(|k| across[k] * line[left + k][c]).sum()));

@@ -104,8 +104,7 @@ impl Scene {
         } else {
             *stream.pick(&Colour::ALL)
         };
-        let pattern =
-            *stream.pick(&[Pattern::Plain, Pattern::Plain, Pattern::Striped, Pattern::Dotted]);
+        let pattern = *stream.pick(&[Pattern::Plain, Pattern::Plain, Pattern::Striped, Pattern::Dotted]);
         let brightness = stream.range(0.86, 1.06);
         let rgb = colour.rgb().map(|c| (c * brightness + stream.range(-12.0, 12.0)).clamp(0.0, 255.0));
         let direction = draw_direction(stream);

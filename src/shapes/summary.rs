@@ -72,8 +72,16 @@ impl fmt::Display for Summary {
         writeln!(
             f,
             "{:<7}{:>8}{:>15}{:>11}{:>13}{:>7}{:>11}{:>9}{:>7}{:>7}",
-            "split", "images", "objects/image", "referents", "expressions", "words", "same kind", "in parts",
-            "holes", "blind"
+            "split",
+            "images",
+            "objects/image",
+            "referents",
+            "expressions",
+            "words",
+            "same kind",
+            "in parts",
+            "holes",
+            "blind"
         )?;
         for split in &self.splits {
             let per = |count: usize, all: usize| count as f64 / all.max(1) as f64;

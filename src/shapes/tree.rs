@@ -99,7 +99,9 @@ pub fn generate(
     write_json(&folder.path().join("vocabulary.json"), &wording::vocabulary())?;
     let made = AnnotationStamp { manner: config.manner, made_from: stamp.clone(), splits: splits.clone() };
     write_json(&folder.path().join(STAMP), &made)?;
-    if !put_in_place(folder, &annotations)? && let Some(found) = read_stamp::<AnnotationStamp>(&annotations)? {
+    if !put_in_place(folder, &annotations)?
+        && let Some(found) = read_stamp::<AnnotationStamp>(&annotations)?
+    {
         same(&annotations, &found.made_from, &stamp)?;
     }
     Ok(Summary::new(config, splits, false))
@@ -141,7 +143,8 @@ fn write_image(path: &Path, rgb: &[u8], sheet: &Sheet) -> Result<(), ShapesError
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ShapesError> {
     let io = |source| ShapesError::Io { path: path.into(), source };
     let mut file = BufWriter::new(fs::File::create(path).map_err(io)?);
-    serde_json::to_writer(&mut file, value).map_err(|source| ShapesError::Json { path: path.into(), source })?;
+    serde_json::to_writer(&mut file, value)
+        .map_err(|source| ShapesError::Json { path: path.into(), source })?;
     file.write_all(b"\n").and_then(|()| file.flush()).map_err(io)
 }
 

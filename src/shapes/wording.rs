@@ -1,21 +1,101 @@
 //! Putting a description into words.
 
 use super::attributes::{Colour, Kind, Pattern, Size};
-use super::describe::{Description, Looks, Side};
+use super::describe::{Description, Looks, Side, Standing};
 use super::express::Manner;
 use crate::random::Stream;
+use crate::text::Vocabulary;
 
 /// Every word of the three manners; a test holds this list and the grammar together. It is the
 /// vocabulary of all RefShapes, so that a network trained on one manner can read another.
 pub(super) const WORDS: [&str; 87] = [
-    "a", "above", "an", "and", "arrow", "at", "below", "big", "bigger", "biggest", "blue", "bottom",
-    "bottommost", "center", "circle", "closest", "corner", "crescent", "cross", "cyan", "disc", "donut",
-    "dots", "dotted", "ellipse", "far", "green", "heart", "hexagon", "highest", "image", "in", "is", "l",
-    "large", "larger", "largest", "left", "leftmost", "little", "lower", "lowest", "middle", "moon",
-    "nearest", "next", "object", "of", "on", "one", "orange", "oval", "over", "picture", "plain", "plus",
-    "purple", "red", "right", "rightmost", "ring", "shape", "side", "small", "smaller", "smallest", "solid",
-    "spotted", "square", "star", "striped", "stripes", "stripy", "that", "the", "thing", "tiny", "to", "top",
-    "topmost", "triangle", "under", "upper", "which", "white", "with", "yellow",
+    "a",
+    "above",
+    "an",
+    "and",
+    "arrow",
+    "at",
+    "below",
+    "big",
+    "bigger",
+    "biggest",
+    "blue",
+    "bottom",
+    "bottommost",
+    "center",
+    "circle",
+    "closest",
+    "corner",
+    "crescent",
+    "cross",
+    "cyan",
+    "disc",
+    "donut",
+    "dots",
+    "dotted",
+    "ellipse",
+    "far",
+    "green",
+    "heart",
+    "hexagon",
+    "highest",
+    "image",
+    "in",
+    "is",
+    "l",
+    "large",
+    "larger",
+    "largest",
+    "left",
+    "leftmost",
+    "little",
+    "lower",
+    "lowest",
+    "middle",
+    "moon",
+    "nearest",
+    "next",
+    "object",
+    "of",
+    "on",
+    "one",
+    "orange",
+    "oval",
+    "over",
+    "picture",
+    "plain",
+    "plus",
+    "purple",
+    "red",
+    "right",
+    "rightmost",
+    "ring",
+    "shape",
+    "side",
+    "small",
+    "smaller",
+    "smallest",
+    "solid",
+    "spotted",
+    "square",
+    "star",
+    "striped",
+    "stripes",
+    "stripy",
+    "that",
+    "the",
+    "thing",
+    "tiny",
+    "to",
+    "top",
+    "topmost",
+    "triangle",
+    "under",
+    "upper",
+    "which",
+    "white",
+    "with",
+    "yellow",
 ];
 
 type Words = Vec<&'static str>;
@@ -26,7 +106,7 @@ pub(super) fn say(description: &Description, manner: Manner, stream: &mut Stream
     match *description {
         Description::Look(looks) => speaker.look(&looks),
         Description::Extreme { looks, size, of_two } => speaker.extreme(&looks, size, of_two),
-        Description::Place { looks, side, alone } => speaker.place(&looks, side, alone),
+        Description::Place { looks, side, standing } => speaker.place(&looks, side, standing),
         Description::Corner { looks, down, across } => speaker.corner(&looks, down, across),
         Description::Middle { looks } => speaker.middle(&looks),
         Description::Beside { looks, side, anchor } => {
@@ -48,28 +128,29 @@ struct Speaker<'a> {
 
 impl Speaker<'_> {
     fn one_of(&mut self, ways: &[&'static [&'static str]]) -> &'static [&'static str] {
-        self.stream.pick(ways)
+        *self.stream.pick(ways)
     }
 
     fn likely(&mut self, usual: &'static str, chance: f64, others: &[&'static str]) -> &'static str {
-        if self.stream.chance(chance) { usual } else { self.stream.pick(others) }
+        if self.stream.chance(chance) { usual } else { *self.stream.pick(others) }
     }
 
     fn look(&mut self, looks: &Looks) -> Words {
-        let mut words = match looks.colour {
-            Some(colour) if self.long && self.stream.chance(0.3) => {
-                let mut words = self.phrase(&Looks { colour: None, pattern: None, ..*looks });
-                words.push(self.likely("that", 0.5, &["which"]));
-                words.push("is");
-                if let Some(pattern) = looks.pattern {
-                    words.push(self.pattern(pattern));
-                    words.push("and");
-                }
-                words.push(colour_word(colour));
-                words
+        if let Some(colour) = looks.colour
+            && self.long
+            && self.stream.chance(0.3)
+        {
+            let mut words = self.phrase(&Looks { colour: None, pattern: None, ..*looks });
+            words.push(self.likely("that", 0.5, &["which"]));
+            words.push("is");
+            if let Some(pattern) = looks.pattern {
+                words.push(self.pattern(pattern));
+                words.push("and");
             }
-            _ => self.phrase(looks),
-        };
+            words.push(colour_word(colour));
+            return self.with_article(words);
+        }
+        let mut words = self.phrase(looks);
         if self.long && self.stream.chance(0.25) {
             words.extend(["in", "the"]);
             words.push(self.likely("picture", 0.5, &["image"]));
@@ -88,11 +169,19 @@ impl Speaker<'_> {
         self.definite([vec![adjective], noun].concat())
     }
 
-    fn place(&mut self, looks: &Looks, side: Side, alone: bool) -> Words {
+    fn place(&mut self, looks: &Looks, side: Side, standing: Standing) -> Words {
         let noun = self.phrase(looks);
-        if self.stream.chance(if self.long { 0.35 } else { 0.6 }) {
-            let ways = if !alone && self.stream.chance(0.4) { FURTHEST } else { ON_SIDE };
-            let place = self.one_of(ways[side as usize]);
+        let chance_of_furthest = match standing {
+            Standing::Alone => 0.0,
+            Standing::First => 0.25,
+            Standing::FirstElsewhere => 1.0,
+        };
+        if self.stream.chance(chance_of_furthest) {
+            let place = self.one_of(FURTHEST[side as usize]);
+            return self.before(place, noun, looks);
+        }
+        if self.stream.chance(if self.long { 0.35 } else { 0.55 }) {
+            let place = self.one_of(ON_SIDE[side as usize]);
             return self.before(place, noun, looks);
         }
         let place = self.one_of(if self.long { AT_SIDE_LONG } else { AT_SIDE }[side as usize]);
@@ -262,7 +351,32 @@ fn colour_word(colour: Colour) -> &'static str {
     }
 }
 
-/// Words by index, after the three signs that every vocabulary begins with.
-pub(super) fn vocabulary() -> Vec<&'static str> {
-    ["PAD", "UNK", "CLS"].into_iter().chain(WORDS).collect()
+/// [`WORDS`] with the signs that every vocabulary begins with.
+pub(super) fn vocabulary() -> Vocabulary {
+    Vocabulary::build(WORDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::shapes::record::Sheet;
+    use crate::shapes::split::Split;
+
+    #[test]
+    fn the_vocabulary_is_what_the_grammar_says() {
+        let mut said = BTreeSet::new();
+        for manner in [Manner::Unc, Manner::Plus, Manner::G] {
+            for index in 0..400 {
+                for record in Sheet::draw(5, Split::Train, index, 64, manner).records {
+                    for expression in record.expressions {
+                        assert!(expression.split(' ').count() <= 15, "{expression}");
+                        said.extend(expression.split(' ').map(str::to_owned));
+                    }
+                }
+            }
+        }
+        assert_eq!(said, WORDS.iter().map(|word| word.to_string()).collect());
+    }
 }

@@ -1,0 +1,63 @@
+//! `partial-res shapes`: make RefShapes.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use partial_res::shapes::{Manner, ShapesConfig, generate};
+
+/// Make RefShapes, the data set that the program brings along.
+///
+/// Writes images/refshapes (the same for all manners) and annotations/refshapes-<MANNER> in the
+/// reference's layout. The same arguments give the same bytes. A larger --images begins with the
+/// images of a smaller one; val, testA and testB depend on --seed and --size alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  partial-res shapes --out data --manner unc --images 6000 --seed 1")]
+pub struct ShapesArgs {
+    /// Data root to write to.
+    #[arg(long, default_value = "data")]
+    out: PathBuf,
+    /// How referents are spoken of; several, comma-separated, share the images.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "unc")]
+    manner: Vec<Manner>,
+    /// Images of the split train.
+    #[arg(long, default_value_t = ShapesConfig::default().images)]
+    images: usize,
+    /// Images of the split val.
+    #[arg(long, default_value_t = ShapesConfig::default().val_images)]
+    val_images: usize,
+    /// Images of the split testA, and of testB.
+    #[arg(long, default_value_t = ShapesConfig::default().test_images)]
+    test_images: usize,
+    /// Longest side of the largest images, in pixels.
+    #[arg(long, default_value_t = ShapesConfig::default().size)]
+    size: usize,
+    #[arg(long, default_value_t = ShapesConfig::default().seed)]
+    seed: u64,
+}
+
+pub fn run(args: &ShapesArgs) -> Result<()> {
+    for &manner in &args.manner {
+        let config = ShapesConfig {
+            manner,
+            images: args.images,
+            val_images: args.val_images,
+            test_images: args.test_images,
+            size: args.size,
+            seed: args.seed,
+        };
+        let start = Instant::now();
+        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} images")?);
+        let progress = |done: usize, total: usize| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        };
+        let summary = generate(&config, &args.out, &progress)?;
+        bar.finish_and_clear();
+        let what = if summary.reused { "was there" } else { "made" };
+        println!("{} {what} in {:.1} s, under {}", summary.dataset, start.elapsed().as_secs_f64(), args.out.display());
+        println!("{summary}");
+    }
+    Ok(())
+}
