@@ -128,11 +128,11 @@ struct Speaker<'a> {
 
 impl Speaker<'_> {
     fn one_of(&mut self, ways: &[&'static [&'static str]]) -> &'static [&'static str] {
-        *self.stream.pick(ways)
+        ways[self.stream.below(ways.len())]
     }
 
     fn likely(&mut self, usual: &'static str, chance: f64, others: &[&'static str]) -> &'static str {
-        if self.stream.chance(chance) { usual } else { *self.stream.pick(others) }
+        if self.stream.chance(chance) { usual } else { others[self.stream.below(others.len())] }
     }
 
     fn look(&mut self, looks: &Looks) -> Words {
