@@ -2,3 +2,6 @@
 //! with an error, never a panic.
 
 pub mod darknet;
+pub mod npz;
+pub mod pickle;
+pub mod zip;
