@@ -26,6 +26,14 @@ impl<'a> Matrix<'a> {
         Self::with_stride(data, rows, columns, columns)
     }
 
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,

@@ -9,7 +9,9 @@ mod batch_norm;
 mod conv;
 mod cross_entropy;
 mod dropout;
+mod gru;
 mod layer_norm;
+mod linear;
 mod math;
 mod matrix;
 mod simd;
@@ -23,5 +25,7 @@ pub use batch_norm::{BatchNormed, batch_norm_eval, batch_norm_train, running_ave
 pub use conv::conv2d;
 pub use cross_entropy::{SoftTarget, cross_entropy};
 pub use dropout::dropout;
+pub use gru::{GruWeights, gru};
 pub use layer_norm::layer_norm;
+pub use linear::linear;
 pub use softmax::{log_softmax, softmax};
