@@ -1,5 +1,6 @@
 //! Referring expression segmentation point by point, from boxes for all and masks for few.
 
+pub mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod device;

@@ -5,11 +5,13 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{ReportError, write_whole};
 use super::{Precision, Protocol, Scores, Weights};
 
 /// A row of `results.csv`. Empty cells are `None`. Scores are percentages.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultRow {
     /// Finished epochs.
     pub epoch: usize,

@@ -1,0 +1,59 @@
+//! What can be wrong with a checkpoint.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::manifest::PROGRAM;
+use crate::config::ConfigError;
+
+/// Every message names the file and what to do.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    #[error(
+        "no checkpoint at {path}; expected a run (runs/…), a checkpoint folder (…/checkpoints/step-N), or latest, det_best or segm_best beside it"
+    )]
+    NotFound { path: PathBuf },
+
+    #[error(
+        "{path} holds no checkpoint: it has no {missing}; name a folder that training or `convert` wrote"
+    )]
+    NotACheckpoint { path: PathBuf, missing: &'static str },
+
+    #[error("checkpoint {folder} is damaged: {problem}; {advice}")]
+    Damaged { folder: PathBuf, problem: String, advice: String },
+
+    #[error("no checkpoint in {folder} is whole: {problems}; start the training anew")]
+    NoneWhole { folder: PathBuf, problems: String },
+
+    #[error("{path} says `{found}`; expected the name of a checkpoint folder beside it, such as step-100")]
+    Pointer { path: PathBuf, found: String },
+
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot write {path}: {source}; earlier checkpoints are untouched")]
+    Write { path: PathBuf, source: std::io::Error },
+
+    #[error("{path}: {source}; the checkpoint was written by {by}, this is {PROGRAM}")]
+    Json { path: PathBuf, by: String, source: serde_json::Error },
+
+    #[error("{path} has format {found}, this program reads up to {known}; use a newer partial-res")]
+    TooNew { path: PathBuf, found: u32, known: u32 },
+
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+
+    #[error("cannot read the tensors of {path}: {source}")]
+    Tensors { path: PathBuf, source: candle_core::Error },
+
+    #[error(
+        "checkpoint {folder} has no averaged weights (trained with train.ema = false); use the raw weights"
+    )]
+    NoAverage { folder: PathBuf },
+
+    #[error(
+        "checkpoint {folder} can't be resumed: it has no optimizer state (only the newest ones of a run have); give it to --finetune-from instead"
+    )]
+    NoOptimizer { folder: PathBuf },
+}

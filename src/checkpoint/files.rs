@@ -1,0 +1,146 @@
+//! Files and folders that are there whole or not at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use safetensors::SafeTensorError;
+use tempfile::TempDir;
+
+use super::CheckpointError;
+use super::manifest::{Entry, MANIFEST, Manifest};
+
+/// Begins the names of folders that are being written or removed.
+pub(super) const SCRATCH: &str = ".partial-";
+
+/// A folder under construction beside its later place. Dropped, it leaves nothing.
+pub(super) struct NewFolder {
+    scratch: TempDir,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl NewFolder {
+    pub fn beside(target: &Path) -> Result<Self, CheckpointError> {
+        let parent = parent(target);
+        let write = |source| CheckpointError::Write { path: target.into(), source };
+        fs::create_dir_all(&parent).map_err(write)?;
+        let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&parent).map_err(write)?;
+        Ok(Self { scratch, entries: BTreeMap::new() })
+    }
+
+    pub fn text(&mut self, name: &str, text: &str) -> Result<(), CheckpointError> {
+        let path = self.scratch.path().join(name);
+        let written = fs::write(&path, text);
+        self.finish(name, path, false, written)
+    }
+
+    /// Tensors in one file; `resume` marks what only resuming needs.
+    pub fn tensors(
+        &mut self,
+        name: &str,
+        tensors: &HashMap<String, Tensor>,
+        resume: bool,
+    ) -> Result<(), CheckpointError> {
+        let path = self.scratch.path().join(name);
+        let written = match safetensors::serialize_to_file(tensors, None, &path) {
+            Ok(()) => Ok(()),
+            Err(SafeTensorError::IoError(error)) => Err(error),
+            Err(other) => Err(io::Error::other(other)),
+        };
+        self.finish(name, path, resume, written)
+    }
+
+    fn finish(
+        &mut self,
+        name: &str,
+        path: PathBuf,
+        resume: bool,
+        written: io::Result<()>,
+    ) -> Result<(), CheckpointError> {
+        let entry = written.and_then(|()| {
+            File::open(&path)?.sync_all()?;
+            Entry::of(&path, resume)
+        });
+        match entry {
+            Ok(entry) => {
+                self.entries.insert(name.to_owned(), entry);
+                Ok(())
+            }
+            Err(source) => Err(CheckpointError::Write { path, source }),
+        }
+    }
+
+    /// Writes the manifest, then renames the folder to `target`; a folder of that name is replaced.
+    pub fn publish(mut self, target: &Path) -> Result<(), CheckpointError> {
+        let manifest = Manifest::new(std::mem::take(&mut self.entries));
+        let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
+        self.text(MANIFEST, &text)?;
+        let publish = || {
+            readable_by_all(self.scratch.path())?;
+            sync(self.scratch.path())?;
+            remove_folder(target)?;
+            fs::rename(self.scratch.path(), target)?;
+            sync(&parent(target))
+        };
+        publish().map_err(|source| CheckpointError::Write { path: target.into(), source })?;
+        // The folder has moved: there is nothing left to clean up under the old name.
+        drop(self.scratch.keep());
+        Ok(())
+    }
+}
+
+/// Writes `text` beside `path`, syncs it and renames it to `path`.
+pub(super) fn replace_file(path: &Path, text: &str) -> Result<(), CheckpointError> {
+    let replace = || {
+        let mut file = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(parent(path))?;
+        io::Write::write_all(file.as_file_mut(), text.as_bytes())?;
+        readable_by_all(file.path())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|failed| failed.error)?;
+        sync(&parent(path))
+    };
+    replace().map_err(|source| CheckpointError::Write { path: path.into(), source })
+}
+
+/// Removes a folder in such a way that half of it is never found under its name.
+pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let away = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent(folder))?;
+    fs::rename(folder, away.path().join("removed"))?;
+    away.close()
+}
+
+/// Removes what a killed process left in `folder`.
+pub(super) fn remove_scratch(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
+            let path = entry.path();
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        }
+    }
+    Ok(())
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).into()
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Temporary files are private to their owner; checkpoints are not.
+fn readable_by_all(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}

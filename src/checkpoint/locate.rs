@@ -1,0 +1,71 @@
+//! From what a user names to checkpoint folders.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::CheckpointError;
+use super::manifest::MANIFEST;
+use super::store::{Mark, step_of, steps};
+
+/// What a path means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// This checkpoint and no other.
+    One(PathBuf),
+    /// The newest whole one of `folder`, not after step `up_to`.
+    Newest { folder: PathBuf, up_to: usize },
+}
+
+pub(super) fn locate(path: &Path) -> Result<Place, CheckpointError> {
+    if path.is_dir() {
+        return in_folder(path);
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.file_name().is_some_and(|name| name == Mark::Latest.name()) {
+        return newest(folder)?.ok_or_else(|| CheckpointError::NotFound { path: path.into() });
+    }
+    match target(path)? {
+        Some(name) => Ok(Place::One(folder.join(name))),
+        None => Err(CheckpointError::NotFound { path: path.into() }),
+    }
+}
+
+fn in_folder(path: &Path) -> Result<Place, CheckpointError> {
+    if path.join(MANIFEST).exists() || step_of(path).is_some() {
+        return Ok(Place::One(path.into()));
+    }
+    for folder in [path.join("checkpoints"), path.into()] {
+        if let Some(place) = newest(&folder)? {
+            return Ok(place);
+        }
+    }
+    Err(CheckpointError::NotACheckpoint { path: path.into(), missing: MANIFEST })
+}
+
+fn newest(folder: &Path) -> Result<Option<Place>, CheckpointError> {
+    if !folder.is_dir() || steps(folder)?.is_empty() {
+        return Ok(None);
+    }
+    // A pointer that is lost or unreadable leaves the newest of all.
+    let name = target(&folder.join(Mark::Latest.name())).unwrap_or(None);
+    let up_to = name.and_then(|name| step_of(Path::new(&name))).unwrap_or(usize::MAX);
+    Ok(Some(Place::Newest { folder: folder.into(), up_to }))
+}
+
+/// The folder name in a mark; nothing if there is no such file.
+fn target(mark: &Path) -> Result<Option<String>, CheckpointError> {
+    let pointer = |found| CheckpointError::Pointer { path: mark.into(), found };
+    let read = |source| CheckpointError::Read { path: mark.into(), source };
+    if !mark.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs::metadata(mark).map_err(read)?.len();
+    if bytes > 256 {
+        return Err(pointer(format!("({bytes} bytes)")));
+    }
+    let text = String::from_utf8_lossy(&fs::read(mark).map_err(read)?).trim().to_owned();
+    if text.is_empty() || text.starts_with('.') || text.contains(['/', '\\', '\0', '\n']) {
+        return Err(pointer(text));
+    }
+    Ok(Some(text))
+}

@@ -1,0 +1,39 @@
+//! Where a training stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::ResultRow;
+
+/// All that a resumed training needs besides tensors and configuration.
+///
+/// Random streams and the order of the data are pure functions of `train.seed` and of the counters
+/// here: an epoch's order of (seed, epoch), a sample's jitter of its position in it, dropout of
+/// (seed, step). A resumed run therefore draws exactly what the unbroken run would have drawn.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainState {
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Batches used of the epoch in progress.
+    pub batch: usize,
+    /// Finished optimizer steps.
+    pub step: usize,
+    /// Updates of the averaged weights (quirk 49).
+    pub ema_updates: u64,
+    /// Sum of the losses of the batches since the last evaluation, and their number.
+    pub loss_sum: f64,
+    pub loss_batches: usize,
+    /// Rows trained on since the last evaluation, and the seconds that took.
+    pub samples: usize,
+    pub sample_seconds: f64,
+    /// Seconds of training so far, pauses not counted.
+    pub seconds: f64,
+    /// Images of the epoch in progress that could not be read.
+    pub bad_images: usize,
+    /// Best mIoU on `val` (standard protocol) of the averaged weights, of the raw ones without.
+    pub best_segm: Option<f64>,
+    /// Best box accuracy on `val`, of the same weights.
+    pub best_det: Option<f64>,
+    /// The rows of `results.csv`.
+    pub scores: Vec<ResultRow>,
+}

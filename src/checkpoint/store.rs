@@ -1,0 +1,160 @@
+//! The `checkpoints/` folder of a run.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+
+use super::files::{NewFolder, remove_folder, remove_scratch, replace_file};
+use super::{CheckpointError, TrainState};
+use crate::config::Config;
+use crate::text::Vocabulary;
+
+pub(super) const CONFIG: &str = "config.toml";
+pub(super) const VOCABULARY: &str = "vocabulary.json";
+pub(super) const STATE: &str = "state.json";
+pub(super) const MODEL: &str = "model.safetensors";
+pub(super) const EMA: &str = "ema.safetensors";
+pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
+const STEP: &str = "step-";
+
+/// A small file that holds the name of a checkpoint folder beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Latest,
+    /// Best box accuracy.
+    DetBest,
+    /// Best mIoU.
+    SegmBest,
+}
+
+impl Mark {
+    pub(super) const ALL: [Self; 3] = [Self::Latest, Self::DetBest, Self::SegmBest];
+
+    /// Its file name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Latest => "latest",
+            Self::DetBest => "det_best",
+            Self::SegmBest => "segm_best",
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a checkpoint holds.
+#[derive(Clone, Debug)]
+pub struct Snapshot<'a> {
+    pub config: &'a Config,
+    pub vocabulary: &'a Vocabulary,
+    pub state: &'a TrainState,
+    /// By the reference's `state_dict` names.
+    pub model: HashMap<String, Tensor>,
+    pub ema: Option<HashMap<String, Tensor>>,
+    /// See `train::Adam::state`.
+    pub optimizer: Option<HashMap<String, Tensor>>,
+}
+
+impl Snapshot<'_> {
+    /// Writes the checkpoint as `folder`: beside it first, synced, then renamed. Whatever happens
+    /// meanwhile, `folder` is the old one or the new one, whole.
+    pub fn write(&self, folder: &Path) -> Result<(), CheckpointError> {
+        let mut new = NewFolder::beside(folder)?;
+        new.text(CONFIG, &self.config.to_toml())?;
+        new.text(VOCABULARY, &json(self.vocabulary))?;
+        new.text(STATE, &json(self.state))?;
+        new.tensors(MODEL, &self.model, false)?;
+        if let Some(ema) = &self.ema {
+            new.tensors(EMA, ema, false)?;
+        }
+        if let Some(optimizer) = &self.optimizer {
+            new.tensors(OPTIMIZER, optimizer, true)?;
+        }
+        new.publish(folder)
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("plain data") + "\n"
+}
+
+/// Checkpoints `step-N` of one run, with their marks.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// Makes the folder if need be, and clears away what a killed process left half written.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        let write = |source| CheckpointError::Write { path: folder.into(), source };
+        fs::create_dir_all(folder).and_then(|()| remove_scratch(folder)).map_err(write)?;
+        Ok(Self { folder: folder.into() })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes `step-N` for the snapshot's step, points `best` marks and then `latest` to it, and
+    /// removes all checkpoints but the newest `keep` and those that are marked. Marked older ones
+    /// lose their optimizer state.
+    pub fn save(&self, snapshot: &Snapshot, best: &[Mark], keep: usize) -> Result<PathBuf, CheckpointError> {
+        let name = format!("{STEP}{}", snapshot.state.step);
+        let target = self.folder.join(&name);
+        snapshot.write(&target)?;
+        // `latest` last: a run killed before it goes on from the one before and comes by here again.
+        for mark in best.iter().chain([&Mark::Latest]) {
+            replace_file(&self.folder.join(mark.name()), &format!("{name}\n"))?;
+        }
+        self.prune(snapshot.state.step, keep)?;
+        Ok(target)
+    }
+
+    fn prune(&self, newest: usize, keep: usize) -> Result<(), CheckpointError> {
+        let mut steps = steps(&self.folder)?;
+        // Later ones are of a time line that was given up, or damaged: not ours to judge.
+        steps.retain(|&(step, _)| step <= newest);
+        let marked: Vec<PathBuf> = Mark::ALL
+            .iter()
+            .filter_map(|mark| fs::read_to_string(self.folder.join(mark.name())).ok())
+            .map(|name| self.folder.join(name.trim()))
+            .collect();
+        for (_, folder) in steps.iter().rev().skip(keep.max(1)) {
+            let optimizer = folder.join(OPTIMIZER);
+            let removed = match marked.contains(folder) {
+                false => remove_folder(folder),
+                true if optimizer.exists() => fs::remove_file(&optimizer),
+                true => Ok(()),
+            };
+            removed.map_err(|source| CheckpointError::Write { path: folder.clone(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// The folders `step-N` in `folder`, by step.
+pub(super) fn steps(folder: &Path) -> Result<Vec<(usize, PathBuf)>, CheckpointError> {
+    let read = |source| CheckpointError::Read { path: folder.into(), source };
+    let mut steps = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        if let Some(step) = step_of(&path).filter(|_| path.is_dir()) {
+            steps.push((step, path));
+        }
+    }
+    steps.sort();
+    Ok(steps)
+}
+
+/// N of a path that ends with `step-N`.
+pub(super) fn step_of(path: &Path) -> Option<usize> {
+    path.file_name()?.to_str()?.strip_prefix(STEP)?.parse().ok()
+}

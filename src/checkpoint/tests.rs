@@ -1,0 +1,160 @@
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use super::*;
+use crate::config::Config;
+use crate::report::Weights;
+use crate::text::Vocabulary;
+
+fn save(store: &Store, step: usize, best: &[Mark], keep: usize) {
+    let tensors = |value: f32| {
+        let tensor = Tensor::full(value, (2, 3), &Device::Cpu).expect("a tensor");
+        let count = Tensor::new(step as i64, &Device::Cpu).expect("a tensor");
+        HashMap::from([("head.weight".to_owned(), tensor), ("bn.num_batches_tracked".to_owned(), count)])
+    };
+    let snapshot = Snapshot {
+        config: &Config::default(),
+        vocabulary: &Vocabulary::build(["a red star"]),
+        state: &TrainState { step, best_segm: Some(1.0 / 3.0), ..TrainState::default() },
+        model: tensors(step as f32),
+        ema: Some(tensors(0.5 + step as f32)),
+        optimizer: Some(tensors(-1.0)),
+    };
+    store.save(&snapshot, best, keep).expect("saved");
+}
+
+fn store_in(folder: &Path) -> Store {
+    Store::open(&folder.join("run/checkpoints")).expect("a store")
+}
+
+fn step_of(path: &Path) -> usize {
+    Checkpoint::open(path).expect("a checkpoint").state.step
+}
+
+fn message(path: &Path) -> String {
+    Checkpoint::open(path).expect_err("an error").to_string()
+}
+
+/// Changes one byte in the middle.
+fn damage(file: &Path) {
+    let mut bytes = fs::read(file).expect("the file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).expect("written");
+}
+
+#[test]
+fn what_was_saved_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    save(&store, 7, &[Mark::SegmBest], 2);
+    let checkpoint = Checkpoint::open(&folder.path().join("run")).expect("a checkpoint");
+    assert_eq!(checkpoint.config, Config::default());
+    assert_eq!(checkpoint.vocabulary.len(), 6);
+    assert_eq!(checkpoint.state.best_segm, Some(1.0 / 3.0));
+    assert!(checkpoint.warnings.is_empty());
+    let value = |weights: &HashMap<String, Tensor>| {
+        weights["head.weight"].flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values")[5]
+    };
+    assert_eq!(value(&checkpoint.weights(Weights::Raw).expect("raw")), 7.0);
+    let ema = checkpoint.weights(Weights::Ema).expect("ema");
+    assert_eq!(value(&ema), 7.5);
+    assert_eq!(ema["bn.num_batches_tracked"].to_scalar::<i64>().expect("a count"), 7);
+    assert_eq!(checkpoint.optimizer().expect("optimizer").len(), 2);
+    assert_eq!(checkpoint.hash(Weights::Raw).map(str::len), Some(64));
+}
+
+#[test]
+fn every_name_of_a_checkpoint_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    save(&store, 1, &[Mark::DetBest], 2);
+    save(&store, 2, &[], 2);
+    for (path, step) in [("", 2), ("checkpoints", 2), ("checkpoints/latest", 2), ("checkpoints/det_best", 1)]
+    {
+        assert_eq!(step_of(&folder.path().join("run").join(path)), step, "{path}");
+    }
+    assert_eq!(step_of(&store.folder().join("step-1")), 1);
+    assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
+    assert!(message(folder.path()).contains("holds no checkpoint"));
+    fs::write(folder.path().join("weights.pth"), vec![7; 5000]).expect("written");
+    assert!(message(&folder.path().join("weights.pth")).contains("(5000 bytes)"));
+}
+
+#[test]
+fn the_newest_and_the_best_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    for step in 1..=5 {
+        save(&store, step, if step == 2 { &[Mark::SegmBest] } else { &[] }, 2);
+    }
+    let mut names: Vec<String> = fs::read_dir(store.folder())
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["latest", "segm_best", "step-2", "step-4", "step-5"]);
+    let best = Checkpoint::open(&store.folder().join("segm_best")).expect("whole without optimizer");
+    assert!(best.weights(Weights::Ema).is_ok());
+    let error = best.optimizer().expect_err("removed to save space").to_string();
+    assert!(error.contains("--finetune-from"), "{error}");
+}
+
+#[test]
+fn a_damaged_newest_one_is_told_and_the_one_before_is_used() {
+    for file in ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", "config.toml"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store_in(folder.path());
+        (1..=3).for_each(|step| save(&store, step, &[], 3));
+        damage(&store.folder().join("step-3").join(file));
+        let checkpoint = Checkpoint::open(store.folder()).expect("the one before");
+        assert_eq!(checkpoint.state.step, 2, "{file}");
+        let [warning] = &checkpoint.warnings[..] else { panic!("{:?}", checkpoint.warnings) };
+        assert!(warning.contains("step-3 is damaged") && warning.ends_with("step-2 is used instead"), "{warning}");
+        // A changed manifest contradicts some other file.
+        assert!(warning.contains(file) || file == "manifest.json", "{warning}");
+        let error = message(&store.folder().join("step-3"));
+        assert!(error.contains("whole ones beside it: step-1, step-2"), "{error}");
+
+        // Training goes on and replaces it.
+        save(&store, 3, &[], 3);
+        assert_eq!(step_of(store.folder()), 3);
+    }
+}
+
+#[test]
+fn lost_and_shortened_files_are_damage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    save(&store, 1, &[], 3);
+    let model = store.folder().join("step-1/model.safetensors");
+    let bytes = fs::read(&model).expect("the file");
+    fs::write(&model, &bytes[..bytes.len() - 4]).expect("shortened");
+    assert!(message(store.folder()).contains(&format!("{} were written", bytes.len())));
+    fs::remove_file(&model).expect("removed");
+    assert!(message(store.folder()).contains("model.safetensors is missing"));
+    assert!(message(store.folder()).contains("start the training anew"));
+}
+
+#[test]
+fn a_kill_leaves_nothing_that_matters() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    save(&store, 1, &[], 2);
+    save(&store, 2, &[], 2);
+    // Killed while writing, before `latest` was replaced, and while `latest` was empty.
+    let half = store.folder().join(".partial-abc");
+    fs::create_dir(&half).expect("made");
+    fs::write(half.join("model.safetensors"), "half").expect("written");
+    fs::write(store.folder().join("latest"), "step-1\n").expect("written");
+    assert_eq!(step_of(store.folder()), 1);
+    fs::write(store.folder().join("latest"), "").expect("written");
+    assert_eq!(step_of(store.folder()), 2);
+    fs::remove_file(store.folder().join("latest")).expect("removed");
+    assert_eq!(step_of(&store.folder().join("latest")), 2);
+    store_in(folder.path());
+    assert!(!half.exists());
+}
