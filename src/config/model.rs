@@ -57,8 +57,11 @@ pub struct ModelConfig {
     /// Partial-RES: co-content teacher forcing (CCTF).
     pub co_content: bool,
     pub co_content_axes: CoContentAxes,
-    /// Not in the reference: the sine code also enters the values of attention to the memory.
+    /// Not in the reference: the sine code is also added to the encoder's input, so that values
+    /// carry it too.
     pub sine_in_values: bool,
+    /// Not in the reference: tokens are decoded at the centre of their bin, not at its lower edge.
+    pub decode_at_centre: bool,
     pub darknet: DarknetConfig,
     pub language: LanguageConfig,
     pub loss: LossConfig,
@@ -85,6 +88,7 @@ impl Default for ModelConfig {
             co_content: true,
             co_content_axes: CoContentAxes::Crossed,
             sine_in_values: false,
+            decode_at_centre: false,
             darknet: DarknetConfig::default(),
             language: LanguageConfig::default(),
             loss: LossConfig::default(),

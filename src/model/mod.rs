@@ -1,5 +1,27 @@
 //! The network, as the paper draws it.
 
+mod attention;
+mod check;
+mod co_content;
+mod darknet;
+mod decode;
+mod error;
+mod fusion;
+mod grid;
 mod inputs;
+mod language;
+mod loss;
+mod network;
+mod points;
+pub mod quantise;
+mod rules;
+mod transformer;
 
+pub use co_content::line as co_content_line;
+pub use decode::{Answer, Constraint, Phase, Spoken, Strategy};
+pub use error::ModelError;
+pub use grid::Grid;
 pub use inputs::{Inputs, Targets};
+pub use loss::{target_tokens, token_loss};
+pub use network::{Encoded, Network, Visual};
+pub use quantise::Sequence;

@@ -1,3 +1,11 @@
-//! What networks are made of.
+//! What networks are made of: operations on tensors, layers, the store of parameters.
 
+pub mod init;
+mod layers;
 pub mod ops;
+mod parameters;
+mod pass;
+
+pub use layers::{BiGru, ConvUnit, GroupNorm, LayerNorm, Linear, linear, lookup, table};
+pub use parameters::{LoadReport, Parameter, Parameters, Role, Rules, ShapeMismatch};
+pub use pass::Pass;

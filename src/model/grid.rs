@@ -1,0 +1,88 @@
+//! The cells of the encoder's map and which of them lie inside their image.
+
+use candle_core::{Device, Result, Tensor};
+
+/// Cells of the map and, for each row of the batch, its padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grid {
+    pub height: usize,
+    pub width: usize,
+    /// Row by row `height * width` cells; true = ignored.
+    pub padding: Vec<Vec<bool>>,
+}
+
+impl Grid {
+    /// A cell is valid when its top left pixel is inside the image (quirk 7). `pixels` is the
+    /// batch's padded height and width.
+    pub fn new(height: usize, width: usize, pixels: (usize, usize), images: &[(usize, usize)]) -> Self {
+        let cell = |&(image_height, image_width): &(usize, usize)| {
+            let inside = |i: usize, n: usize, pixels: usize, limit: usize| i * pixels / n < limit;
+            (0..height * width)
+                .map(|i| {
+                    !(inside(i / width, height, pixels.0, image_height)
+                        && inside(i % width, width, pixels.1, image_width))
+                })
+                .collect()
+        };
+        Self { height, width, padding: images.iter().map(cell).collect() }
+    }
+
+    pub fn cells(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// The images of these rows.
+    pub fn select(&self, rows: &[u32]) -> Self {
+        let padding = rows.iter().map(|&row| self.padding[row as usize].clone()).collect();
+        Self { padding, ..*self }
+    }
+
+    /// Valid columns and rows of each image in cells, `[B, 2]`: the map's width times the share of
+    /// valid cells in its first row, its height times that of its first column (quirk 9).
+    pub fn extent(&self, like: &Tensor) -> Result<Tensor> {
+        let share = |valid: usize, n: usize| n as f32 * (valid as f32 / n as f32);
+        let values: Vec<f32> = self
+            .padding
+            .iter()
+            .flat_map(|padding| {
+                let columns = padding.iter().take(self.width).filter(|ignored| !**ignored).count();
+                let rows = padding.iter().step_by(self.width).filter(|ignored| !**ignored).count();
+                [share(columns, self.width), share(rows, self.height)]
+            })
+            .collect();
+        Tensor::from_vec(values, (self.padding.len(), 2), like.device())
+    }
+
+    /// DETR's sine code `[B, h * w, D]`: half of it for the row, half for the column, counted in
+    /// valid cells and scaled to 2 pi.
+    pub fn sine_code(&self, width: usize, device: &Device) -> Result<Tensor> {
+        let n = width / 2;
+        let steps: Vec<f32> = (0..n).map(|i| 10000f32.powf((2 * (i / 2)) as f32 / n as f32)).collect();
+        let mut code = Vec::with_capacity(self.padding.len() * self.cells() * width);
+        for padding in &self.padding {
+            let valid = |y: usize, x: usize| f32::from(u8::from(!padding[y * self.width + x]));
+            for y in 0..self.height {
+                for x in 0..self.width {
+                    let (mut above, mut column) = (0.0, 0.0);
+                    for i in 0..self.height {
+                        column += valid(i, x);
+                        above += if i <= y { valid(i, x) } else { 0.0 };
+                    }
+                    let (mut left, mut row) = (0.0, 0.0);
+                    for i in 0..self.width {
+                        row += valid(y, i);
+                        left += if i <= x { valid(y, i) } else { 0.0 };
+                    }
+                    for (position, last) in [(above, column), (left, row)] {
+                        let angle = position / (last + 1e-6) * std::f32::consts::TAU;
+                        code.extend(steps.iter().enumerate().map(|(i, step)| {
+                            let a = angle / step;
+                            if i % 2 == 0 { a.sin() } else { a.cos() }
+                        }));
+                    }
+                }
+            }
+        }
+        Tensor::from_vec(code, (self.padding.len(), self.cells(), width), device)
+    }
+}

@@ -1,0 +1,92 @@
+//! The loss over tokens.
+
+use candle_core::{Result, Tensor};
+
+use super::quantise::Sequence;
+use crate::config::{ModelConfig, Task};
+use crate::nn::ops::{SoftTarget, cross_entropy};
+
+/// What one position of the sequence should say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Goal {
+    token: u32,
+    /// The coordinate in bins, unrounded; None for the end token.
+    position: Option<f32>,
+    weight: f32,
+}
+
+/// The goals of a row: its tokens, each phase closed by the end token (quirk 16).
+fn goals(cfg: &ModelConfig, sequence: &Sequence) -> Vec<Goal> {
+    let coordinates = sequence.tokens.iter().zip(&sequence.positions);
+    let mut goals: Vec<Goal> =
+        coordinates.map(|(&token, &position)| Goal { token, position, weight: 1.0 }).collect();
+    let end = Goal { token: cfg.end_token(), position: None, weight: 1.0 };
+    if cfg.task == Task::MultiTask {
+        goals.insert(4, end);
+    }
+    goals.push(end);
+    match cfg.task {
+        Task::Segmentation => {
+            for goal in goals.iter_mut().filter(|goal| goal.token == cfg.end_token()) {
+                goal.weight = cfg.loss.end_weight as f32;
+            }
+        }
+        Task::Detection | Task::MultiTask => {
+            for (goal, weight) in goals.iter_mut().zip(cfg.loss.box_weights) {
+                goal.weight = weight as f32;
+            }
+        }
+    }
+    goals
+}
+
+/// Target tokens by row, the order of the logits.
+pub fn target_tokens(cfg: &ModelConfig, sequences: &[Sequence]) -> Vec<Vec<u32>> {
+    sequences.iter().map(|sequence| goals(cfg, sequence).iter().map(|goal| goal.token).collect()).collect()
+}
+
+/// Weighted cross entropy with label smoothing: mean over batch and length, padding included.
+///
+/// The target class gets 1 - e and every other class e / classes, so the sum is below 1
+/// (quirk 16). With `soft_target_sigma` a coordinate's target is a Gaussian around it, without
+/// smoothing. `logits` is `[B, L, bins + 1]`.
+pub fn token_loss(cfg: &ModelConfig, logits: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
+    let (b, l, classes) = logits.dims3()?;
+    let others = cfg.loss.label_smoothing / classes as f64;
+    let targets = sequences
+        .iter()
+        .flat_map(|sequence| goals(cfg, sequence))
+        .map(|goal| {
+            let weight = goal.weight / (b * l) as f32;
+            match goal.position {
+                Some(position) if cfg.loss.soft_target_sigma > 0.0 => {
+                    SoftTarget { weight, others: 0.0, peaks: bell(cfg, position) }
+                }
+                _ => {
+                    let beyond = 1.0 - cfg.loss.label_smoothing - others;
+                    let peaks = vec![(goal.token, beyond as f32)];
+                    SoftTarget { weight, others: others as f32, peaks }
+                }
+            }
+        })
+        .collect();
+    cross_entropy(logits, targets)
+}
+
+/// A Gaussian over the bins around a position, counted from the middle of each bin.
+fn bell(cfg: &ModelConfig, position: f32) -> Vec<(u32, f32)> {
+    let sigma = cfg.loss.soft_target_sigma;
+    // Beyond four deviations less than a ten-thousandth remains.
+    let reach = (4.0 * sigma).ceil() as u32 + 1;
+    let middle = (position as u32).min(cfg.end_token() - 1);
+    let bins = middle.saturating_sub(reach)..(middle + reach + 1).min(cfg.end_token());
+    let mut peaks: Vec<(u32, f32)> = bins
+        .map(|bin| {
+            let distance = (f64::from(bin) + 0.5 - f64::from(position)) / sigma;
+            (bin, (-0.5 * distance * distance).exp() as f32)
+        })
+        .collect();
+    let sum: f32 = peaks.iter().map(|(_, value)| value).sum();
+    peaks.iter_mut().for_each(|(_, value)| *value /= sum);
+    peaks
+}

@@ -1,0 +1,28 @@
+//! Which parameters stay as they are, and which start equal.
+
+use candle_core::Shape;
+
+use crate::config::ModelConfig;
+use crate::nn::Rules;
+
+impl Rules for ModelConfig {
+    /// The first modules of DarkNet and the word table (quirk 3).
+    fn frozen(&self, name: &str) -> bool {
+        if name == "lan_enc.embedding.weight" {
+            return !self.language.trainable_words;
+        }
+        name.strip_prefix("vis_enc.darknet.")
+            .and_then(|rest| rest.split('.').next()?.parse::<usize>().ok())
+            .is_some_and(|module| module < self.darknet.frozen)
+    }
+
+    /// The reference clones the first layer of encoder and decoder before it draws the matrices:
+    /// vectors are equal in all layers (quirk 10).
+    fn drawn_as(&self, name: &str, shape: &Shape) -> String {
+        let Some((stack, rest)) = name.split_once(".layers.") else { return name.to_owned() };
+        match rest.split_once('.') {
+            Some((_, tail)) if shape.rank() == 1 => format!("{stack}.layers.0.{tail}"),
+            _ => name.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Causal self-attention over the tokens, cross-attention to the memory.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::feed_forward::FeedForward;
+use crate::config::ModelConfig;
+use crate::model::attention::{Attention, KeysValues, causal_bias, extend_bias};
+use crate::model::grid::Grid;
+use crate::model::points::PointNet;
+use crate::nn::{LayerNorm, Pass, table};
+
+/// What the decoder looks at, with each layer's keys and values made once.
+#[derive(Clone, Debug)]
+pub struct Source {
+    layers: Vec<KeysValues>,
+    /// -inf at padded cells, `[B, 1, 1, N]`.
+    bias: Option<Tensor>,
+    grid: Grid,
+    /// Positions of the memory behind the cells.
+    extra: usize,
+}
+
+impl Source {
+    /// The batch rows named by `rows`.
+    pub fn select(&self, rows: &[u32]) -> Result<Self> {
+        let index = Tensor::new(rows, self.layers[0].device())?;
+        Ok(Self {
+            layers: self.layers.iter().map(|layer| layer.select(&index)).collect::<Result<_>>()?,
+            bias: self.bias.as_ref().map(|bias| bias.index_select(&index, 0)).transpose()?,
+            grid: self.grid.select(rows),
+            extra: self.extra,
+        })
+    }
+}
+
+/// Keys and values of the tokens decoded so far, by layer; empty at the start.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    layers: Vec<KeysValues>,
+    tokens: usize,
+}
+
+impl Past {
+    /// The batch rows named by `rows`.
+    pub fn select(&self, rows: &[u32]) -> Result<Self> {
+        let Some(first) = self.layers.first() else { return Ok(self.clone()) };
+        let index = Tensor::new(rows, first.device())?;
+        let layers = self.layers.iter().map(|layer| layer.select(&index)).collect::<Result<_>>()?;
+        Ok(Self { layers, tokens: self.tokens })
+    }
+}
+
+/// Hidden states and where each layer looked.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// `[B, L, D]`.
+    pub hidden: Tensor,
+    /// Of each layer's cross-attention, before dropout: `[B, heads, L, N]`.
+    pub attention: Vec<Tensor>,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    self_attention: Attention,
+    cross_attention: Attention,
+    feed_forward: FeedForward,
+    norms: [LayerNorm; 3],
+    point: Option<PointNet>,
+    dropout: f64,
+    name: String,
+}
+
+impl Layer {
+    fn new(cfg: &ModelConfig, index: usize, vb: VarBuilder) -> Result<Self> {
+        let d = cfg.d_model;
+        // Without point modulation the reference uses the configured dropout here as well (quirk 8).
+        let cross_dropout = if cfg.point_modulation { cfg.cross_attention_dropout } else { cfg.dropout };
+        let norm = |name: &str| LayerNorm::new(d, vb.pp(name));
+        Ok(Self {
+            self_attention: Attention::new(d, cfg.heads, cfg.dropout, vb.pp("self_attn"))?,
+            cross_attention: Attention::new(d, cfg.heads, cross_dropout, vb.pp("multihead_attn"))?,
+            feed_forward: FeedForward::new(d, cfg.feed_forward, cfg.dropout, &vb)?,
+            norms: [norm("norm1")?, norm("norm2")?, norm("norm3")?],
+            point: match cfg.point_modulation {
+                true => Some(PointNet::new(d, cfg.point_hidden, cfg.heads, vb.pp("point"))?),
+                false => None,
+            },
+            dropout: cfg.dropout,
+            name: format!("decoder.{index}"),
+        })
+    }
+
+    /// What is added to the logits of the cross-attention.
+    fn bias(&self, x: &Tensor, source: &Source, pass: &Pass) -> Result<Option<Tensor>> {
+        let Some(point) = &self.point else { return Ok(source.bias.clone()) };
+        let spatial = extend_bias(&point.bias(x, &source.grid, &self.name, pass)?, source.extra)?;
+        match &source.bias {
+            Some(padding) => spatial.broadcast_add(padding).map(Some),
+            None => Ok(Some(spatial)),
+        }
+    }
+}
+
+/// The decoder with its table of positions.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    layers: Vec<Layer>,
+    norm: LayerNorm,
+    /// `[positions, D]`.
+    positions: Tensor,
+}
+
+impl Decoder {
+    /// `vb` is the transformer's.
+    pub fn new(cfg: &ModelConfig, vb: VarBuilder) -> Result<Self> {
+        let layers = (0..cfg.decoder_layers)
+            .map(|i| Layer::new(cfg, i, vb.pp("decoder").pp("layers").pp(i)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            layers,
+            norm: LayerNorm::new(cfg.d_model, vb.pp("decoder").pp("norm"))?,
+            positions: table(cfg.positions(), cfg.d_model, vb.pp("seq_positional_encoding").pp("embedding"))?,
+        })
+    }
+
+    /// Prepares a memory `[B, N, D]` and its position code for decoding.
+    pub fn source(
+        &self,
+        memory: &Tensor,
+        position: &Tensor,
+        bias: Option<&Tensor>,
+        grid: &Grid,
+    ) -> Result<Source> {
+        let placed = (memory + position)?;
+        Ok(Source {
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| layer.cross_attention.keys_values(&placed, memory))
+                .collect::<Result<_>>()?,
+            bias: bias.cloned(),
+            grid: grid.clone(),
+            extra: memory.dim(1)? - grid.cells(),
+        })
+    }
+
+    /// Decodes the next embeddings `[B, L, D]` after those in `past`, which then contains them.
+    pub fn forward(&self, x: &Tensor, source: &Source, past: &mut Past, pass: &Pass) -> Result<Decoded> {
+        let n = x.dim(1)?;
+        let position = self.positions.narrow(0, past.tokens, n)?;
+        let causal = if n > 1 { Some(causal_bias(past.tokens, n, x)?) } else { None };
+        let mut x = x.clone();
+        let mut attention = Vec::with_capacity(self.layers.len());
+        let mut seen = Vec::with_capacity(self.layers.len());
+        for (i, layer) in self.layers.iter().enumerate() {
+            let drop = |y: &Tensor| pass.dropout(y, layer.dropout);
+            let placed = x.broadcast_add(&position)?;
+            let own = layer.self_attention.keys_values(&placed, &x)?;
+            let own = match past.layers.get(i) {
+                Some(before) => before.append(&own)?,
+                None => own,
+            };
+            let (y, _) = layer.self_attention.attend(&placed, &own, causal.as_ref(), pass)?;
+            seen.push(own);
+            x = layer.norms[0].forward(&(x + drop(&y)?)?)?;
+            let bias = layer.bias(&x, source, pass)?;
+            let placed = x.broadcast_add(&position)?;
+            let (y, looked) =
+                layer.cross_attention.attend(&placed, &source.layers[i], bias.as_ref(), pass)?;
+            attention.push(looked);
+            x = layer.norms[1].forward(&(x + drop(&y)?)?)?;
+            let y = layer.feed_forward.forward(&x, pass)?;
+            x = layer.norms[2].forward(&(x + drop(&y)?)?)?;
+            pass.watch(|| layer.name.clone(), &x);
+        }
+        *past = Past { layers: seen, tokens: past.tokens + n };
+        let hidden = self.norm.forward(&x)?;
+        pass.watch(|| "decoder.norm".into(), &hidden);
+        Ok(Decoded { hidden, attention })
+    }
+}

@@ -1,0 +1,31 @@
+//! The block of two linear layers.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::nn::{Linear, Pass, init};
+
+/// Linear, ReLU, dropout, linear.
+#[derive(Clone, Debug)]
+pub struct FeedForward {
+    first: Linear,
+    second: Linear,
+    dropout: f64,
+}
+
+impl FeedForward {
+    pub fn new(width: usize, hidden: usize, dropout: f64, vb: &VarBuilder) -> Result<Self> {
+        let layer = |inputs, outputs, name: &str| {
+            Linear::new(inputs, outputs, init::xavier(outputs, inputs), init::fan_in(inputs), vb.pp(name))
+        };
+        Ok(Self {
+            first: layer(width, hidden, "linear1")?,
+            second: layer(hidden, width, "linear2")?,
+            dropout,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.second.forward(&pass.dropout(&self.first.forward(x)?.relu()?, self.dropout)?)
+    }
+}

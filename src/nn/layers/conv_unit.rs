@@ -1,0 +1,81 @@
+//! DarkNet's building block.
+
+use candle_core::{DType, Result, Tensor, Var};
+use candle_nn::VarBuilder;
+
+use crate::nn::ops::{BatchNormed, batch_norm_eval, batch_norm_train, conv2d, running_average};
+use crate::nn::{Pass, init};
+
+/// Slope of the leaky ReLU.
+const SLOPE: f64 = 0.1;
+const EPSILON: f64 = 1e-5;
+/// Share of the new value in a running statistic.
+const MOMENTUM: f64 = 0.1;
+
+/// Convolution without bias, batch norm, leaky ReLU 0.1.
+///
+/// In training the batch norm always uses the batch's statistics and updates the running ones,
+/// also where its parameters are frozen (quirk 2).
+#[derive(Clone, Debug)]
+pub struct ConvUnit {
+    stride: usize,
+    kernel: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    num_batches_tracked: Tensor,
+}
+
+impl ConvUnit {
+    pub fn new(inputs: usize, outputs: usize, kernel: usize, stride: usize, vb: VarBuilder) -> Result<Self> {
+        let size = (outputs, inputs, kernel, kernel);
+        let bn = vb.pp("bn");
+        Ok(Self {
+            stride,
+            kernel: vb.pp("conv").get_with_hints(
+                size,
+                "weight",
+                init::kaiming_fan_out(outputs, kernel, SLOPE),
+            )?,
+            weight: bn.get_with_hints(outputs, "weight", init::ONES)?,
+            bias: bn.get_with_hints(outputs, "bias", init::ZEROS)?,
+            running_mean: bn.get_with_hints(outputs, "running_mean", init::ZEROS)?,
+            running_var: bn.get_with_hints(outputs, "running_var", init::ONES)?,
+            num_batches_tracked: bn.get_with_hints_dtype(
+                (),
+                "num_batches_tracked",
+                init::ZEROS,
+                DType::I64,
+            )?,
+        })
+    }
+
+    /// `[B, inputs, H, W]` -> `[B, outputs, ceil(H / stride), ceil(W / stride)]`.
+    pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let x = conv2d(x, &self.kernel, self.stride, self.kernel.dim(2)? / 2)?;
+        if !pass.is_training() {
+            let statistics = (&self.running_mean.detach(), &self.running_var.detach());
+            return batch_norm_eval(&x, &self.weight, &self.bias, statistics, EPSILON, Some(SLOPE));
+        }
+        let normed = batch_norm_train(&x, &self.weight, &self.bias, EPSILON, Some(SLOPE))?;
+        self.update(&normed)?;
+        Ok(normed.output)
+    }
+
+    fn update(&self, batch: &BatchNormed) -> Result<()> {
+        let running = [(&self.running_mean, &batch.mean), (&self.running_var, &batch.variance)];
+        for (running, batch) in running {
+            buffer(running)?.set(&running_average(running, batch, MOMENTUM)?)?;
+        }
+        buffer(&self.num_batches_tracked)?.set(&(self.num_batches_tracked.detach() + 1.0)?)
+    }
+}
+
+/// The variable behind a buffer, which this layer changes in place.
+fn buffer(tensor: &Tensor) -> Result<Var> {
+    if !tensor.is_variable() {
+        candle_core::bail!("a network for inference can't run in training: build it with Parameters::builder")
+    }
+    Var::from_tensor(tensor)
+}
