@@ -1,0 +1,81 @@
+//! The weights of the golden model cases: every tensor follows from its name and shape
+//! (../shared/golden/README.md, "Fill rule").
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor};
+use partial_res::nn::Parameters;
+use partial_res::random::{Stream, fnv1a};
+
+/// Offset and scale of a tensor's values.
+fn rule(name: &str, dims: &[usize]) -> (f32, f64) {
+    let ends = |suffix: &str| name.ends_with(suffix);
+    if ends("running_var") {
+        return (1.0, 0.5);
+    }
+    if ends("running_mean") {
+        return (0.0, 0.1);
+    }
+    let in_stage =
+        [2, 4, 6, 8, 10].iter().any(|i| name.starts_with(&format!("vis_enc.darknet.{i}.module_list.")));
+    if in_stage && ends(".1.bn.weight") {
+        return (0.3, 0.05);
+    }
+    if dims.len() == 1 {
+        return if ends(".weight") { (1.0, 0.1) } else { (0.0, 0.1) };
+    }
+    if ends("query_embedding.weight") {
+        return (0.0, 6.0);
+    }
+    if ends("seq_positional_encoding.embedding.weight") {
+        return (0.0, 4.0);
+    }
+    if ends("embedding.weight") || ends("task_prompt.weight") {
+        return (0.0, 1.0);
+    }
+    let fan_in: usize = dims[1..].iter().product();
+    let gain = if dims.len() == 4 && !name.starts_with("head.") { 2.0 } else { 1.0 };
+    let mut scale = (3.0 * gain / fan_in as f64).sqrt();
+    if name == "vis_enc.darknet.0.conv.weight" {
+        scale /= 128.0;
+    } else if ends("multihead_attn.out_proj.weight") {
+        scale *= 0.25;
+    } else if ends("linear2.weight") {
+        scale *= 0.5;
+    }
+    (0.0, scale)
+}
+
+pub fn values(name: &str, dims: &[usize]) -> Vec<f32> {
+    let n = dims.iter().product();
+    if name.ends_with("num_batches_tracked") {
+        return vec![0.0; n];
+    }
+    let (offset, scale) = rule(name, dims);
+    let scale = scale as f32;
+    let positive = name.ends_with("running_var");
+    let mut stream = Stream::from_key(fnv1a(name));
+    (0..n)
+        .map(|_| {
+            let unit = ((stream.next_u64() >> 40) as i64 - (1 << 23)) as f32 * 2f32.powi(-23);
+            let value = scale * if positive { unit.abs() } else { unit };
+            if offset == 0.0 { value } else { offset + value }
+        })
+        .collect()
+}
+
+/// Fills a whole network.
+pub fn fill(parameters: &Parameters) -> Result<()> {
+    let tensors: HashMap<String, Tensor> = parameters
+        .all()
+        .into_iter()
+        .map(|parameter| {
+            let dims = parameter.var.dims();
+            let tensor = Tensor::from_vec(values(&parameter.name, dims), dims, &Device::Cpu)?;
+            Ok((parameter.name, tensor.to_dtype(if dims.is_empty() { DType::I64 } else { DType::F32 })?))
+        })
+        .collect::<Result<_>>()?;
+    let report = parameters.load(&tensors)?;
+    assert!(report.is_complete(), "{report:?}");
+    Ok(())
+}

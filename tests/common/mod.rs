@@ -1,0 +1,2 @@
+pub mod fill_rule;
+pub mod golden;
