@@ -16,6 +16,7 @@ mod plan;
 mod records;
 pub mod resize;
 mod sample;
+mod shuffle;
 
 pub use annotations::{Annotations, BadRecord, ImageId, Referent};
 pub use batch::{Batch, Row, Skipped};
@@ -27,3 +28,4 @@ pub use images::ImageFiles;
 pub use loader::Loader;
 pub use plan::{Entry, ExpressionChoice, Plan, Visit};
 pub use sample::{Preparation, Sample};
+pub use shuffle::shuffle_vertices;
