@@ -275,10 +275,20 @@ fn picked_files_have_two_names_and_vocabularies_lie_beside_them() {
     let picked = "instances_sample_5_box_pick.json";
     let dataset = Dataset::open(&config.data, picked, "train").unwrap();
     assert_eq!(dataset.vocabulary().tokens()[3..], ["left", "square", "the", "one", "right"]);
+    assert!(dataset.word_vectors().unwrap().is_none());
+
+    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats");
+    fs::copy(formats.join("token_to_ix.p5.pkl"), folder.join("token_to_ix.pkl")).unwrap();
+    fs::copy(formats.join("word_emb.npz"), folder.join("word_emb.npz")).unwrap();
+    let dataset = Dataset::open(&config.data, picked, "train").unwrap();
+    let vectors = dataset.word_vectors().unwrap().unwrap();
+    assert_eq!((vectors.rows(), vectors.dim()), (dataset.vocabulary().len(), 300));
+
     fs::write(folder.join("vocabulary.json"), r#"{"PAD": 0, "UNK": 1, "CLS": 2, "square": 3}"#).unwrap();
     let dataset = Dataset::open(&config.data, picked, "train").unwrap();
     assert_eq!(dataset.vocabulary().encode("left square", 3).ids, [1, 3, 0]);
-    assert!(dataset.word_vectors().unwrap().is_none());
+    let error = message(dataset.word_vectors());
+    assert!(error.contains("toy: word vectors for") && error.contains("the vocabulary has 4"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::annotations::{Annotations, Referent, Split};
 use super::images::{ImageFiles, ImageStore};
 use super::sample::{Preparation, Sample};
-use super::{BadRecord, DataError, Entry};
+use super::{BadRecord, DataError, Entry, words};
 use crate::config::DataConfig;
 use crate::mask::MaskError;
 use crate::random::Stream;
@@ -28,13 +28,14 @@ impl Dataset {
     /// Opens a split of `root/annotations/<dataset>/<file>`; `file` is `config.train_annotations`
     /// for training, `instances.json` otherwise.
     ///
-    /// Words are numbered by the vocabulary beside the file; without one, by their order in the
+    /// Words are numbered by the vocabulary beside the file (`vocabulary.json` or the reference's
+    /// `token_to_ix.pkl`); without one, by their order in the
     /// expressions of all its splits.
     pub fn open(config: &DataConfig, file: &str, split: &str) -> Result<Self, DataError> {
         let path = find_file(config, file)?;
         let annotations = Arc::new(Annotations::read(&path)?);
-        let vocabulary = match beside(&path, "vocabulary.json") {
-            Some(path) => Vocabulary::read(&path)?,
+        let vocabulary = match words::vocabulary(&path)? {
+            Some(vocabulary) => vocabulary,
             None => Vocabulary::build(annotations.expressions()),
         };
         let files = ImageFiles::new(&config.root.join("images"), &config.dataset, &config.images);
@@ -95,12 +96,19 @@ impl Dataset {
         &self.vocabulary
     }
 
-    /// A vector for each word of the vocabulary, if `word_vectors.safetensors` is beside the
-    /// annotation file.
+    /// A vector for each word of the vocabulary beside the annotation file, if there are any:
+    /// `word_vectors.safetensors` or the reference's `word_emb.npz`. One of another number of rows
+    /// is an error.
     pub fn word_vectors(&self) -> Result<Option<WordVectors>, DataError> {
-        match beside(self.annotations.path(), "word_vectors.safetensors") {
-            Some(path) => Ok(Some(WordVectors::read(&path)?)),
-            None => Ok(None),
+        let path = self.annotations.path();
+        let vectors = words::vectors(path)?;
+        match &vectors {
+            Some(vectors) if vectors.rows() != self.vocabulary.len() => Err(DataError::VectorRows {
+                folder: path.parent().unwrap_or(path).to_owned(),
+                vectors: vectors.rows(),
+                words: self.vocabulary.len(),
+            }),
+            _ => Ok(vectors),
         }
     }
 
@@ -206,10 +214,4 @@ fn there_are(what: &str, folder: &Path, wanted: impl Fn(&Path) -> bool) -> Strin
         true => format!("there are no {what} in {}", folder.display()),
         false => format!("{what} there: {}", names.join(", ")),
     }
-}
-
-/// A file of this name beside the annotation file, if there is one: all annotation files of a
-/// folder share vocabulary and vectors (quirk 37).
-fn beside(annotations: &Path, name: &str) -> Option<PathBuf> {
-    Some(annotations.with_file_name(name)).filter(|path| path.is_file())
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::BadRecord;
+use crate::formats::npz::NpzError;
+use crate::formats::pickle::PickleError;
 use crate::text::TextError;
 
 /// Every message names the file and what to do.
@@ -38,6 +40,20 @@ pub enum DataError {
 
     #[error(transparent)]
     Words(#[from] TextError),
+
+    #[error("{path}: {source}. Put a vocabulary.json beside it, or fetch the file again")]
+    Pickle { path: PathBuf, source: Box<PickleError> },
+
+    #[error("{path}: {source}. Put a word_vectors.safetensors beside it, or fetch the file again")]
+    Npz { path: PathBuf, source: Box<NpzError> },
+
+    #[error("{path}: an array of shape {shape:?}; expected a row of numbers for each word")]
+    VectorShape { path: PathBuf, shape: Vec<usize> },
+
+    #[error(
+        "{folder}: word vectors for {vectors} words, the vocabulary has {words}; they must be made together"
+    )]
+    VectorRows { folder: PathBuf, vectors: usize, words: usize },
 
     #[error(
         "{count} images could not be read in this epoch, data.max_bad allows {allowed}; the last one: {last}"

@@ -17,6 +17,7 @@ mod records;
 pub mod resize;
 mod sample;
 mod shuffle;
+mod words;
 
 pub use annotations::{Annotations, BadRecord, ImageId, Referent};
 pub use batch::{Batch, Row, Skipped};
