@@ -1,9 +1,9 @@
 //! Batch normalisation together with the leaky ReLU that follows it.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
 use super::activation::leaky_relu;
+use super::parallel::{for_rows, map_rows};
 use super::simd::{sum1, sum2, wide};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
@@ -252,19 +252,16 @@ impl Sizes {
 
     /// `f(plane, channel, values)` of every plane, in order.
     fn per_plane<R: Send>(self, x: &[f32], f: impl Fn(usize, usize, &[f32]) -> R + Sync) -> Vec<R> {
-        x.par_chunks(self.plane)
-            .with_min_len(self.planes_per_job())
-            .enumerate()
-            .map(|(plane, values)| f(plane, plane % self.channels, values))
-            .collect()
+        map_rows(x, self.plane, self.planes_per_job(), |plane, values| {
+            f(plane, plane % self.channels, values)
+        })
     }
 
     /// Calls `f(plane, channel, values)` to write every plane.
     fn fill(self, out: &mut [f32], f: impl Fn(usize, usize, &mut [f32]) + Sync) {
-        out.par_chunks_mut(self.plane)
-            .with_min_len(self.planes_per_job())
-            .enumerate()
-            .for_each(|(plane, values)| f(plane, plane % self.channels, values));
+        for_rows(out, self.plane, self.planes_per_job(), |plane, values| {
+            f(plane, plane % self.channels, values)
+        });
     }
 
     /// Of every channel.

@@ -1,8 +1,8 @@
 //! Dropout drawn from a stream.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
+use super::parallel::for_rows;
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 use crate::random::Stream;
 
@@ -69,7 +69,7 @@ struct Dropout {
 impl Dropout {
     fn masked(&self, x: &[f32]) -> Vec<f32> {
         let mut out = x.to_vec();
-        out.par_chunks_mut(JOB).enumerate().for_each(|(job, values)| self.mask.apply(values, job * JOB));
+        for_rows(&mut out, JOB, 1, |job, values| self.mask.apply(values, job * JOB));
         out
     }
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::linear::{column_sums, linear, product, repeat_row};
 use super::math::{sigmoid, tanh};
 use super::matrix::{Matrix, Target, all_threads, multiply};
+use super::parallel::for_rows;
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
 
@@ -100,18 +101,14 @@ impl Recurrence {
                 let target = Target { data: &mut recurrent, stride: 3 * hidden, add: true };
                 multiply(h, u, target, all_threads());
             }
-            states
-                .par_chunks_mut(steps * hidden)
-                .zip(gates.par_chunks(steps * 3 * hidden))
-                .zip(recurrent.par_chunks(3 * hidden))
-                .with_min_len(sizes.rows_per_job())
-                .for_each(|((states, gates), recurrent)| {
-                    let gates = &gates[t * 3 * hidden..(t + 1) * 3 * hidden];
-                    if let Some(before) = before {
-                        states.copy_within(before * hidden..(before + 1) * hidden, t * hidden);
-                    }
-                    step(gates, recurrent, &mut states[t * hidden..(t + 1) * hidden]);
-                });
+            for_rows(&mut states, steps * hidden, sizes.rows_per_job(), |row, states| {
+                let gates = &gates[(row * steps + t) * 3 * hidden..][..3 * hidden];
+                let recurrent = &recurrent[row * 3 * hidden..][..3 * hidden];
+                if let Some(before) = before {
+                    states.copy_within(before * hidden..(before + 1) * hidden, t * hidden);
+                }
+                step(gates, recurrent, &mut states[t * hidden..(t + 1) * hidden]);
+            });
         }
         states
     }
@@ -141,19 +138,22 @@ impl Recurrence {
             carried.fill(0.0);
             for (t, before) in self.order(steps).rev() {
                 let at = |width: usize| t * width..(t + 1) * width;
-                d_gates
-                    .par_chunks_mut(steps * width)
-                    .zip(recurrent.par_chunks_mut(steps * width))
-                    .zip(carried.par_chunks_mut(hidden))
-                    .with_min_len(sizes.rows_per_job())
-                    .enumerate()
-                    .for_each(|(row, ((d_gates, recurrent), carried))| {
-                        let gates = &gates[row * steps * width..][at(width)];
-                        let [h, grad] =
-                            [&previous, grad].map(|s: &[f32]| &s[row * steps * hidden..][at(hidden)]);
-                        let gradients = [&mut d_gates[at(width)], &mut recurrent[at(width)], carried];
-                        step_gradient([gates, h, grad], gradients);
-                    });
+                let run = |row: usize, d_gates: &mut [f32], recurrent: &mut [f32], carried: &mut [f32]| {
+                    let gates = &gates[row * steps * width..][at(width)];
+                    let [h, grad] = [&previous, grad].map(|s: &[f32]| &s[row * steps * hidden..][at(hidden)]);
+                    let gradients = [&mut d_gates[at(width)], &mut recurrent[at(width)], carried];
+                    step_gradient([gates, h, grad], gradients);
+                };
+                let size = steps * width;
+                if rows <= sizes.rows_per_job() {
+                    let parts = d_gates.chunks_mut(size).zip(recurrent.chunks_mut(size));
+                    let parts = parts.zip(carried.chunks_mut(hidden)).enumerate();
+                    parts.for_each(|(row, ((d_gates, r), c))| run(row, d_gates, r, c));
+                } else {
+                    let parts = d_gates.par_chunks_mut(size).zip(recurrent.par_chunks_mut(size));
+                    let parts = parts.zip(carried.par_chunks_mut(hidden)).with_min_len(sizes.rows_per_job());
+                    parts.enumerate().for_each(|(row, ((d_gates, r), c))| run(row, d_gates, r, c));
+                }
                 if before.is_some() {
                     let d_recurrent =
                         Matrix::with_stride(&recurrent[t * width..], rows, width, steps * width);

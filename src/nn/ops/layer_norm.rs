@@ -3,12 +3,15 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::parallel::for_rows;
 use super::simd::{sum1, sum2, wide};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
 /// Rows whose parameter gradients are summed before they join the others: fixed, so that the number
 /// of threads does not show.
 const ROWS: usize = 64;
+/// Values that are worth a job of their own.
+const JOB: usize = 1 << 13;
 
 /// `(x - mean) / sqrt(variance + eps) weight + bias` over the last dimension (biased variance).
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
@@ -46,9 +49,9 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let mut out = slice(x, x_layout)?.to_vec();
         let (weight, bias) = (slice(weight, weight_layout)?, slice(bias, bias_layout)?);
-        out.par_chunks_mut(self.width)
-            .with_min_len(ROWS.div_ceil(4))
-            .for_each(|row| normalise(row, weight, bias, self.eps));
+        for_rows(&mut out, self.width, JOB.div_ceil(self.width), |_, row| {
+            normalise(row, weight, bias, self.eps);
+        });
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 

@@ -16,10 +16,18 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
+    pub fn strided(data: &'a [f32], [rows, columns]: [usize; 2], strides: [usize; 2]) -> Self {
+        let [row_stride, column_stride] = strides;
+        assert!(
+            fits(data.len(), rows, columns, row_stride, column_stride),
+            "a {rows}x{columns} matrix exceeds its slice"
+        );
+        Self { data, rows, columns, row_stride, column_stride }
+    }
+
     /// Rows one after the other, `stride` numbers apart.
     pub fn with_stride(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
-        assert!(fits(data.len(), rows, columns, stride, 1), "a {rows}x{columns} matrix exceeds its slice");
-        Self { data, rows, columns, row_stride: stride, column_stride: 1 }
+        Self::strided(data, [rows, columns], [stride, 1])
     }
 
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {

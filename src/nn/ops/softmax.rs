@@ -1,9 +1,9 @@
 //! Softmax over the last dimension.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
 use super::math::exp;
+use super::parallel::for_rows;
 use super::simd::{LANES, sum1, sum2, wide};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
@@ -39,7 +39,7 @@ impl Softmax {
         let width = y.dim(D::Minus1)?.max(1);
         let mut dx = vec![0f32; y.elem_count()];
         read([y, grad], |[y, grad]| {
-            dx.par_chunks_mut(width).with_min_len(JOB.div_ceil(width)).enumerate().for_each(|(row, dx)| {
+            for_rows(&mut dx, width, JOB.div_ceil(width), |row, dx| {
                 let range = row * width..(row + 1) * width;
                 softmax_gradient(&y[range.clone()], &grad[range], dx);
             });
@@ -56,7 +56,7 @@ impl CustomOp1 for Softmax {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut out = slice(x, layout)?.to_vec();
         let width = layout.dims().last().copied().unwrap_or(1).max(1);
-        out.par_chunks_mut(width).with_min_len(JOB.div_ceil(width)).for_each(softmax_row);
+        for_rows(&mut out, width, JOB.div_ceil(width), |_, row| softmax_row(row));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
@@ -86,7 +86,7 @@ impl CustomOp2 for Softmax {
         };
         let width = width.max(1);
         let mut out = vec![0f32; x.len()];
-        out.par_chunks_mut(width).with_min_len(JOB.div_ceil(width)).enumerate().for_each(|(row, out)| {
+        for_rows(&mut out, width, JOB.div_ceil(width), |row, out| {
             let mut rest = row;
             let mut start = bias_layout.start_offset();
             for (&size, &stride) in outer.iter().zip(strides).rev() {
