@@ -9,6 +9,7 @@ pub mod hub;
 pub mod mask;
 pub mod model;
 pub mod nn;
+pub mod pseudo;
 pub mod random;
 pub mod report;
 pub mod shapes;

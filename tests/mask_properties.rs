@@ -171,10 +171,13 @@ proptest! {
         prop_assert_eq!(&Rle::from_compressed(mask.height, mask.width, &text).unwrap(), &rle);
         prop_assert_eq!(rle.area(), mask.pixels.iter().map(|&p| u64::from(p)).sum::<u64>());
 
-        let set: Vec<(usize, usize)> =
-            (0..mask.height).flat_map(|y| (0..mask.width).map(move |x| (x, y))).filter(|&(x, y)| mask.get(x, y)).collect();
-        let range = |values: Vec<usize>| values.iter().max().map(|max| (*values.iter().min().unwrap(), *max));
-        let (xs, ys) = (range(set.iter().map(|p| p.0).collect()), range(set.iter().map(|p| p.1).collect()));
+        let shadows = rle.shadows();
+        let columns = (0..mask.width).map(|x| (0..mask.height).any(|y| mask.get(x, y)));
+        let rows = (0..mask.height).map(|y| (0..mask.width).any(|x| mask.get(x, y)));
+        prop_assert_eq!(&shadows.columns, &columns.collect::<Vec<_>>());
+        prop_assert_eq!(&shadows.rows, &rows.collect::<Vec<_>>());
+        let range = |set: &[bool]| set.iter().position(|&s| s).zip(set.iter().rposition(|&s| s));
+        let (xs, ys) = (range(&shadows.columns), range(&shadows.rows));
         let expected = match (xs, ys) {
             (Some((x1, x2)), Some((y1, y2))) => [x1, y1, x2 - x1 + 1, y2 - y1 + 1],
             _ => [0; 4],

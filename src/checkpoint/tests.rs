@@ -113,7 +113,10 @@ fn a_damaged_newest_one_is_told_and_the_one_before_is_used() {
         let checkpoint = Checkpoint::open(store.folder()).expect("the one before");
         assert_eq!(checkpoint.state.step, 2, "{file}");
         let [warning] = &checkpoint.warnings[..] else { panic!("{:?}", checkpoint.warnings) };
-        assert!(warning.contains("step-3 is damaged") && warning.ends_with("step-2 is used instead"), "{warning}");
+        assert!(
+            warning.contains("step-3 is damaged") && warning.ends_with("step-2 is used instead"),
+            "{warning}"
+        );
         // A changed manifest contradicts some other file.
         assert!(warning.contains(file) || file == "manifest.json", "{warning}");
         let error = message(&store.folder().join("step-3"));

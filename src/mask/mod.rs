@@ -20,6 +20,6 @@ pub use contour::{Contour, find_contours};
 pub use error::MaskError;
 pub use iou::iou_matrix;
 pub use polygon::polygon_area;
-pub use rle::{MAX_PIXELS, Merge, Rle};
+pub use rle::{MAX_PIXELS, Merge, Rle, Shadows};
 pub use segmentation::Segmentation;
 pub use vertices::vertices;

@@ -1,5 +1,5 @@
 use super::rle::pixels;
-use super::{MaskError, Rle};
+use super::{MaskError, Merge, Rle};
 
 /// pycocotools draws the outline on a grid five times as fine.
 const SCALE: f64 = 5.0;
@@ -39,6 +39,15 @@ impl Rle {
             previous = start;
         }
         Self::new(height, width, counts)
+    }
+
+    /// The union of several polygons; of none, an empty mask.
+    pub fn from_polygons(height: usize, width: usize, polygons: &[Vec<f64>]) -> Result<Self, MaskError> {
+        let part = |(i, polygon): (usize, &Vec<f64>)| {
+            Self::from_polygon(height, width, polygon).map_err(|error| error.of_polygon(i))
+        };
+        let parts = polygons.iter().enumerate().map(part).collect::<Result<Vec<Self>, MaskError>>()?;
+        if parts.is_empty() { Self::empty(height, width) } else { Self::merge(&parts, Merge::Union) }
     }
 
     /// Rasterises the box `[x, y, width, height]` (pixels) as the polygon of its corners.

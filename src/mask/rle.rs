@@ -18,6 +18,13 @@ pub struct Rle {
     counts: Vec<u32>,
 }
 
+/// A mask seen from its two sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadows {
+    pub columns: Vec<bool>,
+    pub rows: Vec<bool>,
+}
+
 /// How [`Rle::merge`] joins masks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
@@ -75,6 +82,29 @@ impl Rle {
         if x1 == u32::MAX { [0; 4] } else { [x1, y1, x2 - x1 + 1, y2 - y1 + 1] }
     }
 
+    /// Which columns and which rows have a pixel.
+    pub fn shadows(&self) -> Shadows {
+        let mut columns = vec![false; self.width];
+        let mut rows = vec![false; self.height];
+        let mut all_rows = false;
+        for (start, end) in self.runs().map(|(start, end)| (start as usize, end as usize)) {
+            let (first, last) = (start / self.height, (end - 1) / self.height);
+            columns[first..=last].fill(true);
+            if first == last {
+                rows[start % self.height..=(end - 1) % self.height].fill(true);
+            } else if last > first + 1 {
+                all_rows = true;
+            } else {
+                rows[start % self.height..].fill(true);
+                rows[..=(end - 1) % self.height].fill(true);
+            }
+        }
+        if all_rows {
+            rows.fill(true);
+        }
+        Shadows { columns, rows }
+    }
+
     /// The runs of ones that are not empty, as `start..end` in column-major pixel numbers.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let mut position = 0;
@@ -126,7 +156,8 @@ impl Rle {
         other.check_size(self.height, self.width)
     }
 
-    pub(super) fn check_size(&self, height: usize, width: usize) -> Result<(), MaskError> {
+    /// An error unless the mask has this size.
+    pub fn check_size(&self, height: usize, width: usize) -> Result<(), MaskError> {
         if (self.height, self.width) == (height, width) {
             return Ok(());
         }

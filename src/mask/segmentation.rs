@@ -4,7 +4,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Mask, MaskError, Merge, Rle};
+use super::{Mask, MaskError, Rle};
 
 /// The `mask` field of an annotation, in COCO's three forms. It is written as it was read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,19 +22,10 @@ impl Segmentation {
     /// The mask in an image of this size. A polygon of four numbers is one of two points and
     /// empty (the reference fails on it); no polygons at all are an empty mask.
     pub fn to_rle(&self, height: usize, width: usize) -> Result<Rle, MaskError> {
-        if let Some(rle) = self.run_lengths()? {
-            rle.check_size(height, width)?;
-            return Ok(rle);
+        match self.run_lengths()? {
+            Some(rle) => rle.check_size(height, width).map(|()| rle),
+            None => Rle::from_polygons(height, width, self.polygons()),
         }
-        let parts = self
-            .polygons()
-            .iter()
-            .enumerate()
-            .map(|(i, polygon)| {
-                Rle::from_polygon(height, width, polygon).map_err(|error| error.of_polygon(i))
-            })
-            .collect::<Result<Vec<Rle>, MaskError>>()?;
-        if parts.is_empty() { Rle::empty(height, width) } else { Rle::merge(&parts, Merge::Union) }
     }
 
     /// [`Segmentation::to_rle`] with a byte a pixel.

@@ -33,17 +33,17 @@ impl<'a> Pickle<'a> {
     }
 }
 
-struct Machine<'a, 'l> {
+pub(super) struct Machine<'a, 'l> {
     bytes: Bytes<'a>,
     /// Where the instruction at hand begins.
     at: usize,
     allowed: Allowed<'l>,
     limits: Limits,
-    stack: Vec<Value>,
+    pub(super) stack: Vec<Value>,
     /// Lengths of the stack at the marks.
-    marks: Vec<usize>,
+    pub(super) marks: Vec<usize>,
     memo: HashMap<u32, Value>,
-    nodes: Vec<Node<'a>>,
+    pub(super) nodes: Vec<Node<'a>>,
 }
 
 impl<'a> Machine<'a, '_> {
@@ -368,46 +368,11 @@ impl<'a> Machine<'a, '_> {
         Ok(())
     }
 
-    /// The lowest stack length that instructions may pop to: nothing below the last mark.
-    fn floor(&self) -> usize {
-        self.marks.last().copied().unwrap_or(0)
-    }
-
-    fn pop(&mut self) -> Result<Value, PickleError> {
-        Ok(self.pop_many(1)?[0])
-    }
-
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Value>, PickleError> {
-        match self.stack.len().checked_sub(count) {
-            Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
-            _ => Err(self.expected("more values on the stack")),
-        }
-    }
-
-    fn pop_mark(&mut self) -> Result<Vec<Value>, PickleError> {
-        let mark = self.marks.pop().ok_or_else(|| self.expected("a mark on the stack"))?;
-        Ok(self.stack.split_off(mark))
-    }
-
-    fn top(&self) -> Result<&Value, PickleError> {
-        if self.stack.len() <= self.floor() {
-            return Err(self.expected("a value on the stack"));
-        }
-        self.stack.last().ok_or_else(|| self.expected("a value on the stack"))
-    }
-
-    fn top_node(&mut self) -> Result<&mut Node<'a>, PickleError> {
-        match *self.top()? {
-            Value::Ref(NodeId(id)) => Ok(&mut self.nodes[id as usize]),
-            _ => Err(self.expected("a container on the stack")),
-        }
-    }
-
     fn count(&self, what: &'static str, present: usize, limit: usize) -> Result<(), PickleError> {
         if present < limit { Ok(()) } else { Err(PickleError::Limit { what, limit }) }
     }
 
-    fn expected(&self, expected: &'static str) -> PickleError {
+    pub(super) fn expected(&self, expected: &'static str) -> PickleError {
         PickleError::Stack { position: self.at, expected }
     }
 

@@ -10,6 +10,7 @@
 mod bytes;
 mod index;
 mod machine;
+mod stack;
 mod value;
 
 use thiserror::Error;
