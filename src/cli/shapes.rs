@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use partial_res::shapes::{Manner, ShapesConfig, generate};
+use partial_res::report::save_picture;
+use partial_res::shapes::{Manner, ShapesConfig, contact_sheet, generate};
 
 /// Make RefShapes, the data set that the program brings along.
 ///
@@ -13,7 +14,8 @@ use partial_res::shapes::{Manner, ShapesConfig, generate};
 /// reference's layout. The same arguments give the same bytes. A larger --images begins with the
 /// images of a smaller one; val, testA and testB depend on --seed and --size alone.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  partial-res shapes --out data --manner unc --images 6000 --seed 1")]
+#[command(after_help = "Example:\n  partial-res shapes --out data --manner unc --images 6000 --seed 1\n  \
+                  partial-res shapes --manner unc,plus,g --sheet refshapes.jpg")]
 pub struct ShapesArgs {
     /// Data root to write to.
     #[arg(long, default_value = "data")]
@@ -35,18 +37,32 @@ pub struct ShapesArgs {
     size: usize,
     #[arg(long, default_value_t = ShapesConfig::default().seed)]
     seed: u64,
+    /// Only draw a picture: the first images of val with boxes, outlines and expressions, a row
+    /// for each manner. The suffix of FILE decides the format.
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
 }
 
+/// Images in a row of the contact sheet.
+const COLUMNS: usize = 4;
+
 pub fn run(args: &ShapesArgs) -> Result<()> {
+    let config = |manner| ShapesConfig {
+        manner,
+        images: args.images,
+        val_images: args.val_images,
+        test_images: args.test_images,
+        size: args.size,
+        seed: args.seed,
+    };
+    if let Some(path) = &args.sheet {
+        let configs: Vec<ShapesConfig> = args.manner.iter().map(|&manner| config(manner)).collect();
+        save_picture(&contact_sheet(&configs, COLUMNS)?, path)?;
+        println!("{}", path.display());
+        return Ok(());
+    }
     for &manner in &args.manner {
-        let config = ShapesConfig {
-            manner,
-            images: args.images,
-            val_images: args.val_images,
-            test_images: args.test_images,
-            size: args.size,
-            seed: args.seed,
-        };
+        let config = config(manner);
         let start = Instant::now();
         let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} images")?);
         let progress = |done: usize, total: usize| {

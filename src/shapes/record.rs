@@ -23,6 +23,21 @@ pub(super) enum Segmentation {
     Rle(Rle),
 }
 
+impl Segmentation {
+    /// Every closed line along its border, those of holes too.
+    pub(super) fn lines(&self) -> Vec<Vec<[f64; 2]>> {
+        let line = |points: &[usize]| points.chunks(2).map(|p| [p[0] as f64, p[1] as f64]).collect();
+        match self {
+            Self::Polygons(polygons) => polygons.iter().map(|polygon| line(polygon)).collect(),
+            Self::Rle(rle) => {
+                let found = borders(&rle.to_mask());
+                let both = found.outer.iter().chain(&found.holes);
+                both.map(|points| points.iter().map(|&(x, y)| [x as f64, y as f64]).collect()).collect()
+            }
+        }
+    }
+}
+
 /// A record of `instances.json`. The last four fields are ours: labels for a pretext task.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Record {
@@ -43,7 +58,7 @@ pub(super) struct Record {
 }
 
 /// An image and everything said about it.
-pub(super) struct Sheet {
+pub(super) struct Drawing {
     pub image_id: usize,
     pub width: usize,
     pub height: usize,
@@ -59,7 +74,7 @@ const LEAST_VISIBLE: f64 = 0.6;
 /// A part of a visible mask has at least this many pixels.
 const LEAST_PART: usize = 8;
 
-impl Sheet {
+impl Drawing {
     /// Image `index` of a split. Depends on nothing but the arguments: not on the manner (which
     /// changes the expressions alone), nor on how many images there are.
     pub(super) fn draw(seed: u64, split: Split, index: usize, size: usize, manner: Manner) -> Self {
@@ -145,7 +160,7 @@ fn view(mask: &Mask, whole: usize) -> Option<View> {
     let points = || found.outer.iter().flatten();
     let (left, right) = (points().map(|p| p.0).min()?, points().map(|p| p.0).max()?);
     let (top, bottom) = (points().map(|p| p.1).min()?, points().map(|p| p.1).max()?);
-    let mask = if found.holes > 0 {
+    let mask = if !found.holes.is_empty() {
         Segmentation::Rle(mask.to_rle().ok()?)
     } else {
         let flat = |polygon: &Vec<(usize, usize)>| polygon.iter().flat_map(|&(x, y)| [x, y]).collect();
@@ -200,19 +215,19 @@ mod tests {
     #[test]
     fn images_of_val_hold_distractors_and_those_of_test_a_round_referents() {
         for index in 0..40 {
-            let val = Sheet::draw(3, Split::Val, index, 64, Manner::Unc);
+            let val = Drawing::draw(3, Split::Val, index, 64, Manner::Unc);
             assert!((3..=5).contains(&val.objects) && val.with_distractor >= 2);
             assert_eq!(val.records.len(), val.objects);
-            let test_a = Sheet::draw(3, Split::TestA, index, 64, Manner::Unc);
+            let test_a = Drawing::draw(3, Split::TestA, index, 64, Manner::Unc);
             assert!(test_a.with_distractor >= 2 && test_a.records.iter().all(|r| r.kind.is_round()));
         }
     }
 
     #[test]
     fn manners_share_images_and_boxes() {
-        let [unc, plus] = [Manner::Unc, Manner::Plus].map(|m| Sheet::draw(3, Split::Train, 9, 64, m));
+        let [unc, plus] = [Manner::Unc, Manner::Plus].map(|m| Drawing::draw(3, Split::Train, 9, 64, m));
         assert_eq!(unc.rgb, plus.rgb);
-        let boxes = |sheet: &Sheet| sheet.records.iter().map(|record| record.bbox).collect::<Vec<_>>();
+        let boxes = |drawing: &Drawing| drawing.records.iter().map(|record| record.bbox).collect::<Vec<_>>();
         assert_eq!(boxes(&unc), boxes(&plus));
     }
 }

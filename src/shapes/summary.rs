@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Segmentation, Sheet};
+use super::record::{Drawing, Segmentation};
 use super::split::Split;
 use super::{ShapesConfig, wording};
 
@@ -28,23 +28,23 @@ pub struct SplitSummary {
 }
 
 impl SplitSummary {
-    pub(super) fn of(split: Split, sheets: &[Sheet]) -> Self {
-        let records = || sheets.iter().flat_map(|sheet| &sheet.records);
+    pub(super) fn of(split: Split, drawings: &[Drawing]) -> Self {
+        let records = || drawings.iter().flat_map(|drawing| &drawing.records);
         let expressions = || records().flat_map(|record| &record.expressions);
-        let most = |sheet: &Sheet| sheet.records.iter().map(|record| record.expressions.len()).max();
+        let most = |drawing: &Drawing| drawing.records.iter().map(|record| record.expressions.len()).max();
         Self {
             split,
-            images: sheets.len(),
-            objects: sheets.iter().map(|sheet| sheet.objects).sum(),
+            images: drawings.len(),
+            objects: drawings.iter().map(|drawing| drawing.objects).sum(),
             referents: records().count(),
             expressions: expressions().count(),
             words: expressions().map(|text| text.split(' ').count()).sum(),
-            with_distractor: sheets.iter().map(|sheet| sheet.with_distractor).sum(),
+            with_distractor: drawings.iter().map(|drawing| drawing.with_distractor).sum(),
             in_parts: records()
                 .filter(|record| matches!(&record.mask, Segmentation::Polygons(parts) if parts.len() > 1))
                 .count(),
             with_hole: records().filter(|record| matches!(record.mask, Segmentation::Rle(_))).count(),
-            blind: sheets.iter().filter_map(most).sum(),
+            blind: drawings.iter().filter_map(most).sum(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::mask::Mask;
 pub(super) struct Borders {
     /// One closed polygon a part (parts hang together over corners too).
     pub outer: Vec<Vec<(usize, usize)>>,
-    pub holes: usize,
+    pub holes: Vec<Vec<(usize, usize)>>,
 }
 
 const STEPS: [(isize, isize); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
@@ -18,7 +18,7 @@ const STEPS: [(isize, isize); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
 pub(super) fn borders(mask: &Mask) -> Borders {
     let stride = mask.width + 1;
     let mut leaving = edges(mask);
-    let mut found = Borders { outer: Vec::new(), holes: 0 };
+    let mut found = Borders { outer: Vec::new(), holes: Vec::new() };
     for start in 0..leaving.len() {
         while leaving[start] != 0 {
             let mut polygon = Vec::new();
@@ -47,7 +47,7 @@ pub(super) fn borders(mask: &Mask) -> Borders {
             if twice_area > 0 {
                 found.outer.push(polygon);
             } else {
-                found.holes += 1;
+                found.holes.push(polygon);
             }
         }
     }
@@ -96,20 +96,20 @@ mod tests {
     #[test]
     fn a_rectangle_has_four_corners() {
         let found = borders(&mask(&["....", ".##.", ".##.", "...."]));
-        assert_eq!(found, Borders { outer: vec![vec![(1, 1), (3, 1), (3, 3), (1, 3)]], holes: 0 });
+        assert_eq!(found, Borders { outer: vec![vec![(1, 1), (3, 1), (3, 3), (1, 3)]], holes: Vec::new() });
     }
 
     #[test]
     fn parts_and_holes_are_told_apart() {
         let found = borders(&mask(&["###..#", "#.#..#", "###..."]));
-        assert_eq!((found.outer.len(), found.holes), (2, 1));
+        assert_eq!((found.outer.len(), found.holes.len()), (2, 1));
     }
 
     #[test]
     fn pixels_that_touch_at_a_corner_are_one_part() {
         for rows in [["#.", ".#"], [".#", "#."]] {
             let found = borders(&mask(&rows));
-            assert_eq!((found.outer.len(), found.holes), (1, 0), "{rows:?}");
+            assert_eq!((found.outer.len(), found.holes.len()), (1, 0), "{rows:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::express::Manner;
-use super::record::{DATA_SOURCE, Record, Sheet};
+use super::record::{DATA_SOURCE, Drawing, Record};
 use super::split::Split;
 use super::summary::{SplitSummary, Summary};
 use super::{ShapesConfig, ShapesError, wording};
@@ -80,18 +80,21 @@ pub fn generate(
         }
     }
     let image_folder = if images_there { None } else { Some(temporary_beside(&images)?) };
-    let sheets = draw_all(config, image_folder.as_ref().map(|folder| folder.path()), progress)?;
+    let drawings = draw_all(config, image_folder.as_ref().map(|folder| folder.path()), progress)?;
     if let Some(folder) = image_folder {
         write_json(&folder.path().join(STAMP), &stamp)?;
         if !put_in_place(folder, &images)? {
             is_there(&images, &stamp)?;
         }
     }
-    let splits: Vec<SplitSummary> =
-        Split::ALL.iter().zip(&sheets).map(|(split, sheets)| SplitSummary::of(*split, sheets)).collect();
-    let records: Vec<Vec<Record>> = sheets
+    let splits: Vec<SplitSummary> = Split::ALL
+        .iter()
+        .zip(&drawings)
+        .map(|(split, drawings)| SplitSummary::of(*split, drawings))
+        .collect();
+    let records: Vec<Vec<Record>> = drawings
         .into_iter()
-        .map(|sheets| sheets.into_iter().flat_map(|sheet| sheet.records).collect())
+        .map(|drawings| drawings.into_iter().flat_map(|drawing| drawing.records).collect())
         .collect();
     let folder = temporary_beside(&annotations)?;
     let [train, val, test_a, test_b] = [0, 1, 2, 3].map(|split| records[split].as_slice());
@@ -112,18 +115,18 @@ fn draw_all(
     config: &ShapesConfig,
     folder: Option<&Path>,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Vec<Vec<Sheet>>, ShapesError> {
+) -> Result<Vec<Vec<Drawing>>, ShapesError> {
     let counts = Split::ALL.map(|split| config.images_of(split));
     let total = counts.iter().sum();
     let done = AtomicUsize::new(0);
     let draw = |split: Split, index: usize| {
-        let mut sheet = Sheet::draw(config.seed, split, index, config.size, config.manner);
-        let rgb = std::mem::take(&mut sheet.rgb);
+        let mut drawing = Drawing::draw(config.seed, split, index, config.size, config.manner);
+        let rgb = std::mem::take(&mut drawing.rgb);
         if let Some(folder) = folder {
-            write_image(&folder.join(format!("{:06}.jpg", sheet.image_id)), &rgb, &sheet)?;
+            write_image(&folder.join(format!("{:06}.jpg", drawing.image_id)), &rgb, &drawing)?;
         }
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-        Ok(sheet)
+        Ok(drawing)
     };
     Split::ALL
         .into_iter()
@@ -132,10 +135,10 @@ fn draw_all(
         .collect()
 }
 
-fn write_image(path: &Path, rgb: &[u8], sheet: &Sheet) -> Result<(), ShapesError> {
+fn write_image(path: &Path, rgb: &[u8], drawing: &Drawing) -> Result<(), ShapesError> {
     let mut bytes = Vec::with_capacity(rgb.len() / 2);
     JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
-        .encode(rgb, sheet.width as u32, sheet.height as u32, ExtendedColorType::Rgb8)
+        .encode(rgb, drawing.width as u32, drawing.height as u32, ExtendedColorType::Rgb8)
         .map_err(|source| ShapesError::Encode { path: path.into(), source })?;
     fs::write(path, bytes).map_err(|source| ShapesError::Io { path: path.into(), source })
 }

@@ -361,7 +361,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::shapes::record::Sheet;
+    use crate::shapes::record::Drawing;
     use crate::shapes::split::Split;
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
         let mut said = BTreeSet::new();
         for manner in [Manner::Unc, Manner::Plus, Manner::G] {
             for index in 0..400 {
-                for record in Sheet::draw(5, Split::Train, index, 64, manner).records {
+                for record in Drawing::draw(5, Split::Train, index, 64, manner).records {
                     for expression in record.expressions {
                         assert!(expression.split(' ').count() <= 15, "{expression}");
                         said.extend(expression.split(' ').map(str::to_owned));
