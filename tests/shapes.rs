@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use partial_res::config::DataConfig;
+use partial_res::data::Dataset;
 use partial_res::shapes::{Manner, ShapesConfig, ShapesError, Summary, generate};
 use sha2::{Digest, Sha256};
 
@@ -110,4 +112,25 @@ fn a_folder_of_someone_else_is_left_alone() {
     let error = make(&small(Manner::Unc), root.path()).unwrap_err();
     assert!(matches!(error, ShapesError::Foreign { .. }), "{error}");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn the_dataset_reads_it_like_any_other() {
+    let root = tempfile::tempdir().unwrap();
+    let made = make(&small(Manner::G), root.path()).unwrap();
+    let config =
+        DataConfig { root: root.path().into(), dataset: "refshapes-g".into(), ..DataConfig::default() };
+    for split in &made.splits {
+        let dataset = Dataset::open(&config, "instances.json", split.split.name()).unwrap();
+        assert_eq!(dataset.len(), if split.images == 6 { split.referents } else { split.expressions });
+        for (index, referent) in dataset.referents().iter().enumerate() {
+            let image = dataset.image(index).unwrap();
+            assert_eq!((image.width() as usize, image.height() as usize), (referent.width, referent.height));
+            let bounds = referent.rle().unwrap().bounding_box().map(f64::from);
+            assert_eq!(bounds, referent.bbox);
+            for expression in &referent.expressions {
+                assert!(dataset.vocabulary().encode(expression, 15).unknown.is_empty(), "{expression}");
+            }
+        }
+    }
 }
