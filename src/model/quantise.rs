@@ -90,5 +90,5 @@ pub fn outline(cfg: &ModelConfig, tokens: &[u32], pad_hw: (usize, usize)) -> Vec
 pub fn dequantise_box(cfg: &ModelConfig, tokens: [u32; 4], pad_hw: (usize, usize)) -> [f32; 4] {
     let sizes = [pad_hw.1, pad_hw.0, pad_hw.1, pad_hw.0];
     let offset = offset(cfg) as f32;
-    std::array::from_fn(|i| (tokens[i] as f32 + offset) / cfg.bins as f32 * sizes[i] as f32)
+    std::array::from_fn(|i| (tokens[i] as f32 + offset) * sizes[i] as f32 / cfg.bins as f32)
 }

@@ -113,4 +113,7 @@ pub struct Scores {
     pub precision: Precision,
     /// Share of boxes with an IoU over 0.5.
     pub box_acc: Option<f64>,
+    /// Mean IoU of the boxes; printed, not part of the files.
+    #[serde(skip)]
+    pub box_miou: Option<f64>,
 }

@@ -1,0 +1,109 @@
+//! Asking a network about a split.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::Device;
+use rayon::prelude::*;
+
+use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row};
+use crate::mask::Rle;
+use crate::model::{Answer, ModelError, Network, Strategy};
+use crate::nn::Pass;
+use crate::report::Progress;
+
+use super::{EvalError, Outcome, Shape, Truth};
+
+/// What is asked, and how.
+pub struct Questions<'a> {
+    pub dataset: &'a Arc<Dataset>,
+    /// From [`Plan::evaluation`]: the expressions about an image are neighbours, so that its features
+    /// are computed once for all of them.
+    pub plan: Plan,
+    /// From [`Preparation::evaluation`].
+    pub preparation: Preparation,
+    pub device: &'a Device,
+    /// Threads that prepare images; 0 means one per core.
+    pub workers: usize,
+}
+
+/// One answer and what it is worth.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// Index of the referent in its split.
+    pub referent: usize,
+    /// The referent whose expression was asked: the same, unless expressions were swapped.
+    pub asked: usize,
+    /// Index of the expression among those of `asked`.
+    pub expression: usize,
+    pub answer: Answer,
+    pub shape: Shape,
+    pub place: super::Place,
+    /// In the original image; `None` without an outline.
+    pub mask: Option<Rle>,
+    pub outcome: Outcome,
+}
+
+/// Asks every question greedily and hands each answer to `each`, in the order of the plan. Images that
+/// can't be read are errors.
+pub fn answer(
+    network: &Network,
+    questions: Questions<'_>,
+    progress: &Progress,
+    mut each: impl FnMut(Judged) -> Result<(), EvalError>,
+) -> Result<(), EvalError> {
+    let Questions { dataset, plan, preparation, device, workers } = questions;
+    let (image_size, stride) = (preparation.image_size, preparation.stride);
+    let loader = Loader::new(Arc::clone(dataset), plan, preparation, 0, workers, None);
+    for batch in loader {
+        let batch = batch?;
+        let Some(first) = batch.rows.first() else { continue };
+        let answers = ask(network, &batch, device).map_err(|source| EvalError::Batch {
+            split: dataset.split_name().to_owned(),
+            referent: first.referent,
+            source,
+        })?;
+        let truths = truths(dataset, &batch.rows, image_size, stride)?;
+        let judged: Vec<Judged> = batch
+            .rows
+            .par_iter()
+            .zip(answers)
+            .map(|(row, answer)| judge(network, dataset, row, answer, &truths[&row.referent]))
+            .collect::<Result<_, _>>()?;
+        progress.advance(judged.len() as u64);
+        judged.into_iter().try_for_each(&mut each)?;
+    }
+    Ok(())
+}
+
+fn ask(network: &Network, batch: &Batch, device: &Device) -> Result<Vec<Answer>, ModelError> {
+    let encoded = network.forward(&batch.inputs(device)?, &Pass::evaluation())?;
+    Ok(network.generate(&encoded, network.config().task, Strategy::Greedy, None)?)
+}
+
+/// The truths of a batch, each referent's once.
+fn truths(
+    dataset: &Dataset,
+    rows: &[Row],
+    image_size: usize,
+    stride: usize,
+) -> Result<HashMap<usize, Truth>, EvalError> {
+    let mut referents: Vec<usize> = rows.iter().map(|row| row.referent).collect();
+    referents.sort_unstable();
+    referents.dedup();
+    let truth = |referent| Ok((referent, Truth::new(dataset, referent, image_size, stride)?));
+    referents.into_par_iter().map(truth).collect()
+}
+
+fn judge(
+    network: &Network,
+    dataset: &Dataset,
+    row: &Row,
+    answer: Answer,
+    truth: &Truth,
+) -> Result<Judged, EvalError> {
+    let shape = Shape::of_answer(network.config(), &answer, &truth.place);
+    let (outcome, mask) = truth.judge(&shape, dataset.split_name(), (row.referent, row.expression))?;
+    let (referent, asked, expression) = (row.referent, row.asked, row.expression);
+    Ok(Judged { referent, asked, expression, answer, shape, place: truth.place, mask, outcome })
+}

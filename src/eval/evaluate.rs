@@ -1,0 +1,224 @@
+//! The whole evaluation of a split.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use candle_core::Device;
+
+use crate::config::Config;
+use crate::data::{Dataset, ExpressionChoice, Plan, Preparation};
+use crate::model::Network;
+use crate::report::{Log, Protocol, Scores, Weights, save_picture};
+
+use super::answers::{Judged, Questions, answer};
+use super::metrics::{Outcome, reference_scores, standard_scores};
+use super::{
+    EvalError, Mark, MarkScores, PredictionWriter, SplitReport, Truth, WeightScores, blind, ceiling,
+    draw_answer,
+};
+
+/// What an evaluation does besides scoring.
+#[derive(Debug)]
+pub struct EvalOptions<'a> {
+    /// Expressions in a batch.
+    pub batch_size: usize,
+    /// Threads that prepare images; 0 means one per core.
+    pub workers: usize,
+    /// At most this many records, evenly spread over the split; 0 means all.
+    pub limit: usize,
+    /// Also find the three marks; one of them costs another pass.
+    pub marks: bool,
+    /// Write down each answer of the last weights.
+    pub predictions: Option<&'a mut PredictionWriter>,
+    /// Draw answers of the last weights.
+    pub drawings: Option<Drawings>,
+}
+
+/// Pictures `<split>-<referent>-<expression>.png` of answers beside their ground truth.
+#[derive(Clone, Debug)]
+pub struct Drawings {
+    pub folder: PathBuf,
+    /// At most this many, evenly spread; 0 means all.
+    pub count: usize,
+}
+
+impl Default for EvalOptions<'_> {
+    fn default() -> Self {
+        Self { batch_size: 32, workers: 0, limit: 0, marks: true, predictions: None, drawings: None }
+    }
+}
+
+/// Evaluates networks of the same configuration that differ in their weights (raw, averaged) on all
+/// expressions of a split, in both protocols. The dataset must number words as the networks do
+/// ([`Dataset::with_vocabulary`]).
+pub fn evaluate(
+    networks: &[(Weights, &Network)],
+    dataset: &Arc<Dataset>,
+    config: &Config,
+    device: &Device,
+    options: EvalOptions<'_>,
+    log: &Log,
+) -> Result<SplitReport, EvalError> {
+    let EvalOptions { batch_size, workers, limit, marks, mut predictions, drawings } = options;
+    let split = dataset.split_name().to_owned();
+    let referents = spread(dataset.len(), limit);
+    if referents.is_empty() {
+        return Err(EvalError::Empty { split });
+    }
+    let preparation = Preparation::evaluation(config);
+    let asked = referents.iter().copied();
+    let plan = Plan::evaluation(dataset, asked, ExpressionChoice::All, batch_size, &preparation);
+    let session = Session { dataset, config, preparation, device, workers, log };
+    let mut report = SplitReport { split, ..SplitReport::default() };
+    for (place, &(weights, network)) in networks.iter().enumerate() {
+        let mut extras = (place + 1 == networks.len()).then(|| Extras {
+            dataset,
+            preparation: &session.preparation,
+            weights,
+            predictions: predictions.as_deref_mut(),
+            drawings: drawings.as_ref(),
+            rows: plan.rows(),
+            seen: 0,
+        });
+        let outcomes = session.ask(network, plan.clone(), weights.to_string(), |judged| {
+            extras.as_mut().map_or(Ok(()), |extras| extras.take(judged))
+        })?;
+        report.results.extend(session.both(&outcomes).map(|(protocol, scores)| WeightScores {
+            split: report.split.clone(),
+            weights,
+            protocol,
+            referents: referents.len(),
+            expressions: match protocol {
+                Protocol::Standard => outcomes.len(),
+                Protocol::Reference => referents.len(),
+            },
+            scores,
+        }));
+    }
+    if marks {
+        report.marks = session.marks(networks.last().copied(), plan, &referents)?;
+    }
+    Ok(report)
+}
+
+/// What the passes over a split share.
+struct Session<'a> {
+    dataset: &'a Arc<Dataset>,
+    config: &'a Config,
+    preparation: Preparation,
+    device: &'a Device,
+    workers: usize,
+    log: &'a Log,
+}
+
+impl Session<'_> {
+    /// One pass; `each` sees every answer.
+    fn ask(
+        &self,
+        network: &Network,
+        plan: Plan,
+        label: String,
+        mut each: impl FnMut(&Judged) -> Result<(), EvalError>,
+    ) -> Result<Vec<Outcome>, EvalError> {
+        let label = format!("{} {label}", self.dataset.split_name());
+        let progress = self.log.progress(plan.rows(), &label, "expressions");
+        let mut outcomes = Vec::with_capacity(plan.rows());
+        let questions = Questions {
+            dataset: self.dataset,
+            plan,
+            preparation: self.preparation.clone(),
+            device: self.device,
+            workers: self.workers,
+        };
+        let answered = answer(network, questions, &progress, |judged| {
+            each(&judged)?;
+            outcomes.push(judged.outcome);
+            Ok(())
+        });
+        progress.finish();
+        answered.map(|()| outcomes)
+    }
+
+    fn both(&self, outcomes: &[Outcome]) -> [(Protocol, Scores); 2] {
+        [
+            (Protocol::Standard, standard_scores(outcomes)),
+            (Protocol::Reference, reference_scores(outcomes, self.config.train.batch_size)),
+        ]
+    }
+
+    fn marks(
+        &self,
+        network: Option<(Weights, &Network)>,
+        mut plan: Plan,
+        referents: &[usize],
+    ) -> Result<Vec<MarkScores>, EvalError> {
+        let mark = |mark, weights, (protocol, scores)| {
+            let split = self.dataset.split_name().to_owned();
+            MarkScores { split, mark, weights, protocol, scores }
+        };
+        let best = blind(self.dataset, referents, &self.preparation)?;
+        let mut marks = vec![mark(Mark::Blind, None, (Protocol::Standard, best))];
+        if let Some((weights, network)) = network {
+            plan.swap_expressions(self.dataset, self.config.train.seed);
+            let outcomes = self.ask(network, plan, "permuted".to_owned(), |_| Ok(()))?;
+            let scores = (Protocol::Standard, standard_scores(&outcomes));
+            marks.push(mark(Mark::Permuted, Some(weights), scores));
+        }
+        let perfect = ceiling(&self.config.model, self.dataset, referents, &self.preparation)?;
+        marks.extend(self.both(&perfect).map(|scores| mark(Mark::Ceiling, None, scores)));
+        Ok(marks)
+    }
+}
+
+/// `limit` of `count` indices, evenly spread; all for 0.
+fn spread(count: usize, limit: usize) -> Vec<usize> {
+    let kept = if limit == 0 { count } else { limit.min(count) };
+    (0..kept).map(|i| i * count / kept).collect()
+}
+
+/// What is written and drawn while answers come in.
+struct Extras<'a> {
+    dataset: &'a Dataset,
+    preparation: &'a Preparation,
+    weights: Weights,
+    predictions: Option<&'a mut PredictionWriter>,
+    drawings: Option<&'a Drawings>,
+    /// Answers to come in all.
+    rows: usize,
+    seen: usize,
+}
+
+impl Extras<'_> {
+    fn take(&mut self, judged: &Judged) -> Result<(), EvalError> {
+        let position = self.seen;
+        self.seen += 1;
+        if let Some(writer) = &mut self.predictions {
+            writer.write(self.dataset, self.weights, judged)?;
+        }
+        let Some(Drawings { folder, count }) = self.drawings else { return Ok(()) };
+        // Position i is drawn when a multiple of rows / count falls into i .. i + 1.
+        let wanted = if *count == 0 { self.rows } else { (*count).min(self.rows) };
+        let step = |position: usize| (position * wanted).div_ceil(self.rows.max(1));
+        if step(position) == step(position + 1) {
+            return Ok(());
+        }
+        let Preparation { image_size, stride, .. } = *self.preparation;
+        let truth = Truth::new(self.dataset, judged.referent, image_size, stride)?;
+        let picture = draw_answer(self.dataset, &truth, judged)?;
+        let name = format!("{}-{:05}-{}.png", self.dataset.split_name(), judged.referent, judged.expression);
+        Ok(save_picture(&picture, &folder.join(name))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_spreads_over_the_split() {
+        assert_eq!(spread(10, 3), [0, 3, 6]);
+        assert_eq!(spread(3, 0), [0, 1, 2]);
+        assert_eq!(spread(2, 9), [0, 1]);
+        assert!(spread(0, 5).is_empty());
+    }
+}

@@ -1,0 +1,72 @@
+//! `eval --predictions`: one JSON line for each expression.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::data::{Dataset, ImageId};
+use crate::mask::Rle;
+use crate::report::Weights;
+
+use super::{EvalError, Judged};
+
+/// Writes what was said about each expression.
+#[derive(Debug)]
+pub struct PredictionWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    split: &'a str,
+    weights: Weights,
+    /// Of the referent in its split.
+    index: usize,
+    image_id: serde_json::Value,
+    expression: &'a str,
+    /// As said: the box, then the outline with its end token.
+    tokens: Vec<u32>,
+    /// x, y, width, height in the original image.
+    #[serde(rename = "box")]
+    bbox: Option<[f64; 4]>,
+    mask: Option<&'a Rle>,
+    /// 0 to 1, standard protocol.
+    iou: Option<f64>,
+    box_iou: Option<f64>,
+}
+
+impl PredictionWriter {
+    pub fn create(path: &Path) -> Result<Self, EvalError> {
+        let file = File::create(path).map_err(|source| EvalError::Write { path: path.into(), source })?;
+        Ok(Self { path: path.into(), file: BufWriter::new(file) })
+    }
+
+    pub fn write(&mut self, dataset: &Dataset, weights: Weights, judged: &Judged) -> Result<(), EvalError> {
+        let line = Line {
+            split: dataset.split_name(),
+            weights,
+            index: judged.referent,
+            image_id: match &dataset.referent(judged.referent).image_id {
+                ImageId::Number(number) => (*number).into(),
+                ImageId::Name(name) => name.as_str().into(),
+            },
+            expression: &dataset.referent(judged.asked).expressions[judged.expression],
+            tokens: super::predict::tokens(&judged.answer),
+            bbox: judged.shape.original_bbox(&judged.place).map(super::predict::sides),
+            mask: judged.mask.as_ref(),
+            iou: judged.outcome.mask_iou(),
+            box_iou: judged.outcome.bbox,
+        };
+        let failed = |source| EvalError::Write { path: self.path.clone(), source };
+        serde_json::to_writer(&mut self.file, &line).map_err(|error| failed(error.into()))?;
+        self.file.write_all(b"\n").map_err(failed)
+    }
+
+    /// Brings everything to the file.
+    pub fn finish(mut self) -> Result<(), EvalError> {
+        self.file.flush().map_err(|source| EvalError::Write { path: self.path, source })
+    }
+}

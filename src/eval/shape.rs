@@ -1,0 +1,131 @@
+//! From tokens to outlines, boxes and masks, in the network's frame and in the original image.
+
+use crate::config::ModelConfig;
+use crate::mask::{MaskError, Rle};
+use crate::model::{Answer, quantise};
+
+/// How the network's frame lies over the original image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    /// Height and width of the resized image in its own padding, which tokens are fractions of.
+    pub pad_hw: (usize, usize),
+    /// Height and width of the original image.
+    pub original_hw: (usize, usize),
+    /// Resized over original size, x and y.
+    pub scale: (f64, f64),
+}
+
+/// What an answer draws, in pixels of the padded image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shape {
+    /// Vertices x, y; `None` when the task has no outline.
+    pub outline: Option<Vec<[f64; 2]>>,
+    /// x1, y1, x2, y2; `None` when the task says no box.
+    pub bbox: Option<[f32; 4]>,
+}
+
+impl Shape {
+    /// Puts the tokens of an answer where they belong (quirks 21 and 27).
+    pub fn of_answer(cfg: &ModelConfig, answer: &Answer, place: &Place) -> Self {
+        let bounds = answer.bounds.as_ref().and_then(|said| said.tokens.first_chunk::<4>());
+        let outline = answer.outline.as_ref();
+        Self {
+            outline: outline.map(|said| quantise::outline(cfg, &said.tokens, place.pad_hw)),
+            bbox: bounds.map(|&tokens| quantise::dequantise_box(cfg, tokens, place.pad_hw)),
+        }
+    }
+
+    /// The vertices in the original image, not clipped.
+    pub fn original_outline(&self, place: &Place) -> Option<Vec<[f64; 2]>> {
+        let (x, y) = place.scale;
+        Some(self.outline.as_ref()?.iter().map(|point| [point[0] / x, point[1] / y]).collect())
+    }
+
+    /// The mask in the original image: the vertices are scaled first, then rasterised, so that neither
+    /// padding nor a second resampling enters (the reference stretches the padded mask, quirk 24).
+    /// Fewer than three vertices are empty.
+    pub fn original_mask(&self, place: &Place) -> Option<Result<Rle, MaskError>> {
+        let (height, width) = place.original_hw;
+        Some(fill(height, width, &self.original_outline(place)?))
+    }
+
+    /// The box in the original image, clipped to it: from the box tokens, else around the vertices; all
+    /// 0 for an outline without vertices.
+    pub fn original_bbox(&self, place: &Place) -> Option<[f64; 4]> {
+        let (x, y) = place.scale;
+        let [x1, y1, x2, y2] = match (self.bbox, &self.outline) {
+            (Some(bbox), _) => bbox.map(f64::from),
+            (None, Some(outline)) => around(outline),
+            (None, None) => return None,
+        };
+        let (height, width) = (place.original_hw.0 as f64, place.original_hw.1 as f64);
+        let (horizontal, vertical) =
+            (|v: f64| (v / x).clamp(0.0, width), |v: f64| (v / y).clamp(0.0, height));
+        Some([horizontal(x1), vertical(y1), horizontal(x2), vertical(y2)])
+    }
+
+    /// The mask in the padded frame as the reference makes it: two vertices are a box x, y, width,
+    /// height (quirk 22).
+    pub fn reference_mask(&self, place: &Place) -> Option<Result<Rle, MaskError>> {
+        let (height, width) = place.pad_hw;
+        Some(match self.outline.as_deref()? {
+            [[x, y], [w, h]] => Rle::from_box(height, width, [*x, *y, *w, *h]),
+            outline => fill(height, width, outline),
+        })
+    }
+}
+
+fn fill(height: usize, width: usize, outline: &[[f64; 2]]) -> Result<Rle, MaskError> {
+    Rle::from_polygon(height, width, outline.as_flattened())
+}
+
+fn around(points: &[[f64; 2]]) -> [f64; 4] {
+    if points.is_empty() {
+        return [0.0; 4];
+    }
+    points.iter().fold([f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY], |b, p| {
+        [b[0].min(p[0]), b[1].min(p[1]), b[2].max(p[0]), b[3].max(p[1])]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Spoken;
+
+    fn answer(tokens: &[u32]) -> Answer {
+        let said = Spoken { tokens: tokens.to_vec(), ..Spoken::default() };
+        Answer { outline: Some(said), ..Answer::default() }
+    }
+
+    #[test]
+    fn an_outline_goes_to_the_original_image_without_the_padding() {
+        // 50 x 100 pixels, resized to 32 x 64 and padded to 32 x 96.
+        let place = Place { pad_hw: (32, 96), original_hw: (50, 100), scale: (0.64, 0.64) };
+        let cfg = ModelConfig { bins: 96, ..ModelConfig::default() };
+        // A square of 32 by 16 pixels in the padded frame.
+        let shape = Shape::of_answer(&cfg, &answer(&[0, 0, 32, 0, 32, 48, 0, 48, 96, 7, 7]), &place);
+        let mask = shape.original_mask(&place).expect("an outline").expect("a mask");
+        assert_eq!((mask.height(), mask.width(), mask.bounding_box()), (50, 100, [0, 0, 50, 25]));
+        assert_eq!(shape.original_bbox(&place), Some([0.0, 0.0, 50.0, 25.0]));
+        let padded = shape.reference_mask(&place).expect("an outline").expect("a mask");
+        assert_eq!(padded.bounding_box(), [0, 0, 32, 16]);
+    }
+
+    #[test]
+    fn two_vertices_are_nothing_but_for_the_reference() {
+        let place = Place { pad_hw: (100, 100), original_hw: (100, 100), scale: (1.0, 1.0) };
+        let cfg = ModelConfig { bins: 100, ..ModelConfig::default() };
+        let shape = Shape::of_answer(&cfg, &answer(&[10, 10, 20, 30, 100]), &place);
+        assert_eq!(shape.original_mask(&place).expect("an outline").expect("a mask").area(), 0);
+        let box_mask = shape.reference_mask(&place).expect("an outline").expect("a mask");
+        assert_eq!(box_mask.bounding_box(), [10, 10, 20, 30]);
+    }
+
+    #[test]
+    fn no_vertices_are_an_empty_box() {
+        let place = Place { pad_hw: (32, 32), original_hw: (32, 32), scale: (1.0, 1.0) };
+        let shape = Shape::of_answer(&ModelConfig::default(), &answer(&[1000]), &place);
+        assert_eq!(shape.original_bbox(&place), Some([0.0; 4]));
+    }
+}

@@ -1,0 +1,160 @@
+//! Results of a split: as a table, as JSON, as rows of `results.csv`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::report::{Protocol, ResultRow, Scores, Table, Weights};
+
+use super::EvalError;
+
+/// Scores of one kind of weights in one protocol; percentages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WeightScores {
+    pub split: String,
+    pub weights: Weights,
+    pub protocol: Protocol,
+    /// Records that were asked about.
+    pub referents: usize,
+    /// Expressions that count in this protocol.
+    pub expressions: usize,
+    #[serde(flatten)]
+    pub scores: Scores,
+}
+
+/// What a score is to be seen beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// The best a model can do that ignores the words: [`super::blind`].
+    Blind,
+    /// The model itself with the expressions of an image swapped among its referents.
+    Permuted,
+    /// Perfect tokens: [`super::ceiling`].
+    Ceiling,
+}
+
+/// A mark in one protocol; percentages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MarkScores {
+    pub split: String,
+    pub mark: Mark,
+    /// Of the permuted mark.
+    pub weights: Option<Weights>,
+    pub protocol: Protocol,
+    #[serde(flatten)]
+    pub scores: Scores,
+}
+
+/// All of one split.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SplitReport {
+    pub split: String,
+    pub results: Vec<WeightScores>,
+    pub marks: Vec<MarkScores>,
+}
+
+impl SplitReport {
+    pub fn scores(&self, weights: Weights, protocol: Protocol) -> Option<&Scores> {
+        let found = self.results.iter().find(|r| r.weights == weights && r.protocol == protocol);
+        found.map(|result| &result.scores)
+    }
+
+    pub fn mark(&self, mark: Mark, protocol: Protocol) -> Option<&Scores> {
+        self.marks.iter().find(|m| m.mark == mark && m.protocol == protocol).map(|m| &m.scores)
+    }
+
+    /// A row of `results.csv` for each result; the caller adds what it knows of the training.
+    pub fn rows(&self, epoch: usize, step: usize) -> Vec<ResultRow> {
+        let row =
+            |r: &WeightScores| ResultRow::new((epoch, step), &r.split, r.weights, r.protocol, &r.scores);
+        self.results.iter().map(row).collect()
+    }
+
+    /// Both protocols of all weights, then the marks.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new([
+            self.split.as_str(),
+            "protocol",
+            "expr.",
+            "mIoU",
+            "oIoU",
+            "P@.5",
+            "P@.6",
+            "P@.7",
+            "P@.8",
+            "P@.9",
+            "box acc",
+            "box mIoU",
+        ]);
+        let row = |name: String, protocol: Protocol, expressions: String, scores: &Scores| {
+            let mut cells = vec![name, protocol.to_string(), expressions];
+            cells.extend([scores.miou, scores.oiou].map(Table::percent));
+            cells.extend(scores.precision.shares().map(Table::percent));
+            cells.extend([scores.box_acc, scores.box_miou].map(Table::percent));
+            cells
+        };
+        for result in &self.results {
+            let expressions = result.expressions.to_string();
+            let cells = row(result.weights.to_string(), result.protocol, expressions, &result.scores);
+            table.row(cells);
+        }
+        if !self.results.is_empty() && !self.marks.is_empty() {
+            table.rule();
+        }
+        for mark in &self.marks {
+            let name = match (mark.mark, mark.weights) {
+                (Mark::Blind, _) => "blind (no words)".to_owned(),
+                (Mark::Permuted, Some(weights)) => format!("permuted ({weights})"),
+                (Mark::Permuted, None) => "permuted".to_owned(),
+                (Mark::Ceiling, _) => "ceiling".to_owned(),
+            };
+            let cells = row(name, mark.protocol, String::new(), &mark.scores);
+            table.row(cells);
+        }
+        table
+    }
+}
+
+/// Writes `{"dataset", "results": [...], "marks": [...]}`; values that a task does not give are null.
+pub fn write_json(path: &Path, dataset: &str, reports: &[SplitReport]) -> Result<(), EvalError> {
+    #[derive(Serialize)]
+    struct File<'a> {
+        dataset: &'a str,
+        results: Vec<&'a WeightScores>,
+        marks: Vec<&'a MarkScores>,
+    }
+    let file = File {
+        dataset,
+        results: reports.iter().flat_map(|report| &report.results).collect(),
+        marks: reports.iter().flat_map(|report| &report.marks).collect(),
+    };
+    let text = serde_json::to_string_pretty(&file).expect("plain data") + "\n";
+    std::fs::write(path, text).map_err(|source| EvalError::Write { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_nulls_for_what_the_task_does_not_give() {
+        let scores = Scores { box_acc: Some(50.0), ..Scores::default() };
+        let (weights, protocol) = (Weights::Raw, Protocol::Standard);
+        let split = "val".to_owned();
+        let result =
+            WeightScores { split: split.clone(), weights, protocol, referents: 1, expressions: 2, scores };
+        let report = SplitReport { split, results: vec![result], marks: Vec::new() };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("scores.json");
+        write_json(&path, "toy", &[report]).expect("written");
+        let json: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("the file")).expect("JSON");
+        let expected = serde_json::json!({
+            "split": "val", "weights": "raw", "protocol": "standard", "referents": 1, "expressions": 2,
+            "miou": null, "oiou": null, "box_acc": 50.0,
+            "precision": {"0.5": null, "0.6": null, "0.7": null, "0.8": null, "0.9": null},
+        });
+        assert_eq!(json["results"][0], expected);
+    }
+}
