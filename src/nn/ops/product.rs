@@ -1,6 +1,6 @@
 //! Products of many small matrices, such as the heads of attention, spread over the threads.
 
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::matrix::{Matrix, Target, all_threads, multiply};
 use super::parallel::for_rows;
@@ -138,6 +138,8 @@ impl CustomOp2 for Product {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{check, random};
+    use candle_core::D;
+
     use super::*;
 
     #[test]
