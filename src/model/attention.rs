@@ -4,8 +4,8 @@ use candle_core::{D, Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::grid::Grid;
-use crate::nn::ops::softmax;
-use crate::nn::{Linear, Pass, init, linear};
+use crate::nn::ops::{linear, product, softmax};
+use crate::nn::{Linear, Pass, init};
 
 /// Parameters as in PyTorch: `in_proj_weight` `[3D, D]` stacks query, key and value.
 #[derive(Clone, Debug)]
@@ -20,9 +20,8 @@ pub struct Attention {
 /// Keys and values split into heads, ready for any number of queries.
 #[derive(Clone, Debug)]
 pub struct KeysValues {
-    /// `[B, heads, D / heads, N]`.
+    /// `[B, heads, N, D / heads]`, maybe strided; so are the values.
     keys: Tensor,
-    /// `[B, heads, N, D / heads]`.
     values: Tensor,
 }
 
@@ -30,7 +29,7 @@ impl KeysValues {
     /// With further positions behind.
     pub fn append(&self, next: &Self) -> Result<Self> {
         Ok(Self {
-            keys: Tensor::cat(&[&self.keys, &next.keys], 3)?,
+            keys: Tensor::cat(&[&self.keys, &next.keys], 2)?,
             values: Tensor::cat(&[&self.values, &next.values], 2)?,
         })
     }
@@ -41,7 +40,8 @@ impl KeysValues {
 
     /// The rows of the batch named by `rows` (u32).
     pub fn select(&self, rows: &Tensor) -> Result<Self> {
-        Ok(Self { keys: self.keys.index_select(rows, 0)?, values: self.values.index_select(rows, 0)? })
+        let select = |t: &Tensor| t.contiguous()?.index_select(rows, 0);
+        Ok(Self { keys: select(&self.keys)?, values: select(&self.values)? })
     }
 }
 
@@ -75,8 +75,8 @@ impl Attention {
     /// From positions `[B, N, D]`.
     pub fn keys_values(&self, keys: &Tensor, values: &Tensor) -> Result<KeysValues> {
         Ok(KeysValues {
-            keys: self.project(keys, 1)?.permute((0, 2, 3, 1))?.contiguous()?,
-            values: self.project(values, 2)?.transpose(1, 2)?.contiguous()?,
+            keys: self.project(keys, 1)?.transpose(1, 2)?,
+            values: self.project(values, 2)?.transpose(1, 2)?,
         })
     }
 
@@ -91,9 +91,9 @@ impl Attention {
     ) -> Result<(Tensor, Tensor)> {
         let (b, l, d) = queries.dims3()?;
         let scale = 1.0 / ((d / self.heads) as f64).sqrt();
-        let q = (self.project(queries, 0)? * scale)?.transpose(1, 2)?.contiguous()?;
-        let probabilities = softmax(&q.matmul(&memory.keys)?, bias)?;
-        let mixed = pass.dropout(&probabilities, self.dropout)?.matmul(&memory.values)?;
+        let q = (self.project(queries, 0)? * scale)?.transpose(1, 2)?;
+        let probabilities = softmax(&product(&q, &memory.keys.t()?)?, bias)?;
+        let mixed = product(&pass.dropout(&probabilities, self.dropout)?, &memory.values)?;
         let mixed = mixed.transpose(1, 2)?.contiguous()?.reshape((b, l, d))?;
         Ok((self.output.forward(&mixed)?, probabilities))
     }

@@ -16,7 +16,8 @@ use super::quantise::Sequence;
 use super::transformer::{Decoded, Decoder, Encoder, Past, Source};
 use super::{Inputs, ModelError, Targets};
 use crate::config::{ModelConfig, Task};
-use crate::nn::{GroupNorm, Linear, Parameters, Pass, init, linear, lookup, table};
+use crate::nn::ops::linear;
+use crate::nn::{GroupNorm, Linear, Parameters, Pass, init, lookup, table};
 
 /// What an image gives before any words are read; many expressions can share it.
 #[derive(Clone, Debug)]

@@ -6,6 +6,6 @@ pub mod ops;
 mod parameters;
 mod pass;
 
-pub use layers::{BiGru, ConvUnit, GroupNorm, LayerNorm, Linear, linear, lookup, table};
+pub use layers::{BiGru, ConvUnit, GroupNorm, LayerNorm, Linear, lookup, table};
 pub use parameters::{LoadReport, Parameter, Parameters, Role, Rules, ShapeMismatch};
 pub use pass::Pass;

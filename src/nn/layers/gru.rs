@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::linear;
 use crate::nn::init;
+use crate::nn::ops::{GruWeights, gru};
 
 #[derive(Clone, Debug)]
 struct Direction {
@@ -28,25 +28,13 @@ impl Direction {
     }
 
     fn forward(&self, x: &Tensor, reverse: bool) -> Result<Tensor> {
-        let (b, steps, _) = x.dims3()?;
-        let gates = linear(x, &self.input_weight, &self.input_bias)?;
-        let width = self.hidden_weight.dim(1)?;
-        let mut h = Tensor::zeros((b, width), x.dtype(), x.device())?;
-        let mut states = Vec::with_capacity(steps);
-        for i in 0..steps {
-            let t = if reverse { steps - 1 - i } else { i };
-            let from_input = gates.narrow(1, t, 1)?.squeeze(1)?.chunk(3, 1)?;
-            let from_hidden = linear(&h, &self.hidden_weight, &self.hidden_bias)?.chunk(3, 1)?;
-            let reset = candle_nn::ops::sigmoid(&(&from_input[0] + &from_hidden[0])?)?;
-            let update = candle_nn::ops::sigmoid(&(&from_input[1] + &from_hidden[1])?)?;
-            let new = (&from_input[2] + (reset * &from_hidden[2])?)?.tanh()?;
-            h = (&new + (update * (h - &new)?)?)?;
-            states.push(h.clone());
-        }
-        if reverse {
-            states.reverse();
-        }
-        Tensor::stack(&states, 1)
+        let weights = GruWeights {
+            input_weight: &self.input_weight,
+            hidden_weight: &self.hidden_weight,
+            input_bias: &self.input_bias,
+            hidden_bias: &self.hidden_bias,
+        };
+        gru(x, weights, reverse)
     }
 }
 

@@ -3,14 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
-/// `x W^T + b` for `x` of any rank with `inputs` last; `weight` is `[outputs, inputs]`.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let mut dims = x.dims().to_vec();
-    let inputs = dims.pop().unwrap_or(0);
-    let rows = dims.iter().product::<usize>();
-    dims.push(weight.dim(0)?);
-    x.reshape((rows, inputs))?.matmul(&weight.t()?)?.broadcast_add(bias)?.reshape(dims)
-}
+use crate::nn::ops::linear;
 
 /// A linear layer.
 #[derive(Clone, Debug)]

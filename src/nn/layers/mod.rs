@@ -9,5 +9,5 @@ mod norm;
 pub use conv_unit::ConvUnit;
 pub use embedding::{lookup, table};
 pub use gru::BiGru;
-pub use linear::{Linear, linear};
+pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm};
