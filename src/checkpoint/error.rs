@@ -56,4 +56,10 @@ pub enum CheckpointError {
         "checkpoint {folder} can't be resumed: it has no optimizer state (only the newest ones of a run have); give it to --finetune-from instead"
     )]
     NoOptimizer { folder: PathBuf },
+
+    #[error(transparent)]
+    Mismatch(#[from] Box<super::Mismatch>),
+
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
 }

@@ -15,8 +15,10 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 pub use error::CheckpointError;
 pub use open::Checkpoint;
 pub use state::TrainState;
 pub use store::{Mark, Snapshot, Store};
+pub use transfer::{Mismatch, Transfer, finetune, load_all};

@@ -44,7 +44,12 @@ impl Sequence {
         if let Some(vertices) = &targets.vertices {
             for vertex in 0..cfg.vertices {
                 for (axis, size) in [width, height].into_iter().enumerate() {
+                    // A missing vertex is absent or negative, which division could round to 0.
                     let coordinate = vertices[row].get(vertex).map_or(-1.0, |point| point[axis]);
+                    if coordinate < 0.0 {
+                        sequence.push(cfg, -1, 0.0, size);
+                        continue;
+                    }
                     // Together with boxes the reference promotes to float64.
                     let bin = match cfg.task {
                         Task::MultiTask => quantise(f64::from(coordinate), size, cfg.bins),

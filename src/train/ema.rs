@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
+use crate::nn::{Parameter, Role};
+
 /// A shadow of parameters and buffers (quirk 48).
 ///
 /// Update n (from 0) has decay d = min(`largest`, (n + 1) / (n + 10)): shadow = d shadow +
@@ -14,17 +16,27 @@ use rayon::prelude::*;
 pub struct Ema {
     largest: f64,
     updates: u64,
-    shadow: Vec<(String, Var, Var)>,
+    shadows: Vec<Shadow>,
+}
+
+struct Shadow {
+    of: Parameter,
+    /// The parameter's own variable if it is frozen.
+    average: Var,
 }
 
 impl Ema {
-    /// Copies `state`: every parameter and buffer that training changes.
-    pub fn new(state: &[(String, Var)], largest: f64) -> Result<Self> {
-        let copy = |(name, var): &(String, Var)| {
-            Ok((name.clone(), var.clone(), Var::from_tensor(&var.copy()?.detach())?))
+    /// Copies what training changes; frozen parameters are shared.
+    pub fn new(parameters: &[Parameter], largest: f64) -> Result<Self> {
+        let shadow = |of: &Parameter| {
+            let average = match of.role {
+                Role::Frozen => of.var.clone(),
+                Role::Trainable | Role::Buffer => Var::from_tensor(&of.var.copy()?.detach())?,
+            };
+            Ok(Shadow { of: of.clone(), average })
         };
-        let shadow = state.iter().map(copy).collect::<Result<_>>()?;
-        Ok(Self { largest, updates: 0, shadow })
+        let shadows = parameters.iter().map(shadow).collect::<Result<_>>()?;
+        Ok(Self { largest, updates: 0, shadows })
     }
 
     /// The decay of the next update.
@@ -32,20 +44,18 @@ impl Ema {
         self.largest.min((self.updates + 1) as f64 / (self.updates + 10) as f64)
     }
 
-    /// Moves the shadow towards the present values.
+    /// Moves the averages towards the present values.
     pub fn update(&mut self) -> Result<()> {
         let decay = self.decay();
-        for (_, value, shadow) in &self.shadow {
-            if shadow.dtype() == DType::F32 && shadow.device().is_cpu() {
-                shadow.inplace_op2(value.as_tensor(), &Blend(decay as f32))?;
+        for Shadow { of, average } in self.shadows.iter().filter(|shadow| shadow.of.role != Role::Frozen) {
+            if average.dtype() == DType::F32 && average.device().is_cpu() {
+                average.inplace_op2(of.var.as_tensor(), &Blend(decay as f32))?;
                 continue;
             }
-            let blend = |dtype| -> Result<Tensor> {
-                let old = (shadow.as_detached_tensor().to_dtype(dtype)? * decay)?;
-                old + (value.as_detached_tensor().to_dtype(dtype)? * (1.0 - decay))?
-            };
-            let exact = if shadow.dtype().is_float() { shadow.dtype() } else { DType::F64 };
-            shadow.set(&blend(exact)?.to_dtype(shadow.dtype())?)?;
+            let exact = if average.dtype().is_float() { average.dtype() } else { DType::F64 };
+            let old = (average.as_detached_tensor().to_dtype(exact)? * decay)?;
+            let new = (of.var.as_detached_tensor().to_dtype(exact)? * (1.0 - decay))?;
+            average.set(&(old + new)?.to_dtype(average.dtype())?)?;
         }
         self.updates += 1;
         Ok(())
@@ -56,30 +66,20 @@ impl Ema {
         self.updates
     }
 
-    /// The averaged weights by name.
+    /// All averaged weights by name. They share storage with the average and follow it.
     pub fn weights(&self) -> HashMap<String, Tensor> {
-        let entry = |(name, _, shadow): &(String, Var, Var)| (name.clone(), shadow.as_detached_tensor());
-        self.shadow.iter().map(entry).collect()
+        let entry = |shadow: &Shadow| (shadow.of.name.clone(), shadow.average.as_detached_tensor());
+        self.shadows.iter().map(entry).collect()
     }
 
     /// Goes on from saved weights after `updates` updates. Names that are absent keep their value.
     pub fn restore(&mut self, weights: &HashMap<String, Tensor>, updates: u64) -> Result<()> {
-        for (name, _, shadow) in &self.shadow {
-            if let Some(saved) = weights.get(name) {
-                shadow.set(&saved.to_device(shadow.device())?.to_dtype(shadow.dtype())?)?;
+        for Shadow { of, average } in self.shadows.iter().filter(|shadow| shadow.of.role != Role::Frozen) {
+            if let Some(saved) = weights.get(&of.name) {
+                average.set(&saved.to_device(average.device())?.to_dtype(average.dtype())?)?;
             }
         }
         self.updates = updates;
-        Ok(())
-    }
-
-    /// Exchanges the averaged with the present weights; a second call takes it back.
-    pub fn swap(&self) -> Result<()> {
-        for (_, value, shadow) in &self.shadow {
-            let average = shadow.copy()?;
-            shadow.set(&value.as_detached_tensor())?;
-            value.set(&average)?;
-        }
         Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! The gradients of one step, in the order of the parameters.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Storage, Tensor, Var};
+use candle_core::{DType, Result, Storage, Tensor};
 use rayon::prelude::*;
+
+use crate::nn::Parameter;
 
 /// Elements summed by one task: fixed, so that a norm does not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
@@ -13,8 +15,8 @@ pub struct Gradients(Vec<Option<Tensor>>);
 
 impl Gradients {
     /// Takes the gradients of `parameters` out of what a backward pass left.
-    pub fn take(store: &mut GradStore, parameters: &[(String, Var)]) -> Result<Self> {
-        let take = |(_, var): &(String, Var)| store.remove(var).map(|g| g.contiguous()).transpose();
+    pub fn take(store: &mut GradStore, parameters: &[Parameter]) -> Result<Self> {
+        let take = |parameter: &Parameter| store.remove(&parameter.var).map(|g| g.contiguous()).transpose();
         parameters.iter().map(take).collect::<Result<_>>().map(Self)
     }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::gradients::Gradients;
 use crate::config::TrainConfig;
+use crate::nn::Parameter;
 
 /// A saved state that does not belong to these parameters.
 #[derive(Debug, Error)]
@@ -51,9 +52,9 @@ pub struct Adam {
 
 impl Adam {
     /// Zero moments for f32 `parameters`; betas, eps, amsgrad and weight decay come from `config`.
-    pub fn new(parameters: &[(String, Var)], config: &TrainConfig) -> Result<Self> {
+    pub fn new(parameters: &[Parameter], config: &TrainConfig) -> Result<Self> {
         let rows = if config.amsgrad { 3 } else { 2 };
-        let slots = parameters.iter().map(|(name, var)| {
+        let slots = parameters.iter().map(|Parameter { name, var, .. }| {
             let moments = Tensor::zeros((rows, var.elem_count()), DType::F32, var.device())?;
             Ok(Slot { name: name.clone(), var: var.clone(), steps: 0, moments })
         });

@@ -1,0 +1,63 @@
+//! Why a training can't begin or go on.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::StateError;
+use crate::checkpoint::CheckpointError;
+use crate::data::DataError;
+use crate::eval::EvalError;
+use crate::model::ModelError;
+use crate::report::ReportError;
+
+#[derive(Debug, Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+
+    #[error(transparent)]
+    Model(#[from] ModelError),
+
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+
+    #[error(transparent)]
+    Report(#[from] ReportError),
+
+    #[error(transparent)]
+    State(#[from] StateError),
+
+    #[error(
+        "{what} is {value} in epoch {epoch}, batch {batch} (step {step}). The weights are those before this batch; the last checkpoint is untouched. Its rows: {rows}. Look at these referents, lower train.lr or train.clip, or start from other weights"
+    )]
+    NonFinite { what: &'static str, value: f64, epoch: usize, batch: usize, step: usize, rows: String },
+
+    #[error(
+        "the word vectors beside the annotations are {found_rows} x {found_dim}, the network needs {rows} x {dim} (words of the vocabulary x model.language.word_dim); convert them again, or set model.language.word_dim"
+    )]
+    WordVectors { found_rows: usize, found_dim: usize, rows: usize, dim: usize },
+
+    #[error("train.backbone = {path}: {problem}")]
+    Backbone { path: PathBuf, problem: String },
+
+    #[error("split `train` of {path} has no referent to learn from")]
+    Empty { path: PathBuf },
+
+    #[error(
+        "checkpoint {path} belongs to no run (RUN/checkpoints/step-N), so that none can go on; give it to --finetune-from"
+    )]
+    NoRun { path: PathBuf },
+
+    #[error("cannot use the run folder {path}: {source}")]
+    Run { path: PathBuf, source: std::io::Error },
+}
+
+impl From<candle_core::Error> for TrainError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Model(error.into())
+    }
+}

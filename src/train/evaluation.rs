@@ -1,0 +1,79 @@
+//! What a training does between epochs: evaluate, remember the best, save.
+
+use super::{TrainError, Trainer, learning_rate};
+use crate::checkpoint::{Mark, Snapshot};
+use crate::eval::{Drawings, EvalOptions, evaluate};
+use crate::report::{Protocol, Weights, append_results, plot_results};
+
+/// Pictures of answers at each evaluation.
+const DRAWINGS: usize = 6;
+
+impl Trainer {
+    /// Scores the raw and the averaged weights on `val`; returns which marks move here.
+    pub(super) fn evaluate(&mut self) -> Result<Vec<Mark>, TrainError> {
+        let mut networks = vec![(Weights::Raw, &self.inference)];
+        networks.extend(self.average.as_ref().map(|average| (Weights::Ema, &average.network)));
+        let best_weights = networks[networks.len() - 1].0;
+        let folder = self.run.samples().join(format!("epoch-{:03}", self.state.epoch));
+        let options = EvalOptions {
+            batch_size: self.config.train.batch_size,
+            workers: self.config.data.workers,
+            limit: self.config.train.eval_limit,
+            marks: false,
+            drawings: Some(Drawings { folder, count: DRAWINGS }),
+            ..EvalOptions::default()
+        };
+        let report = evaluate(&networks, &self.val, &self.config, &self.device, options, &self.log)?;
+
+        let mut rows = report.rows(self.state.epoch, self.state.step);
+        let state = &mut self.state;
+        let lr = learning_rate(&self.config.train, state.epoch - 1, 0, 1);
+        for row in &mut rows {
+            row.loss = (state.loss_batches > 0).then(|| state.loss_sum / state.loss_batches as f64);
+            row.lr = Some(lr);
+            row.samples_per_s =
+                (state.sample_seconds > 0.0).then(|| state.samples as f64 / state.sample_seconds);
+            row.seconds = Some(state.seconds);
+        }
+        append_results(&self.run.results(), &rows)?;
+        state.scores.extend(rows);
+        (state.loss_sum, state.loss_batches, state.samples, state.sample_seconds) = (0.0, 0, 0, 0.0);
+        self.log.line(format!("after epoch {}\n{}", state.epoch, report.table()))?;
+        plot_results(&self.run.results(), &self.run.curves())?;
+
+        let mut moved = Vec::new();
+        if let Some(scores) = report.scores(best_weights, Protocol::Standard) {
+            let pairs = [
+                (Mark::SegmBest, scores.miou, &mut state.best_segm),
+                (Mark::DetBest, scores.box_acc, &mut state.best_det),
+            ];
+            for (mark, score, best) in pairs {
+                if score.is_some_and(|score| best.is_none_or(|best| score > best)) {
+                    *best = score;
+                    moved.push(mark);
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Writes a checkpoint, and points these marks to it.
+    pub(super) fn save(&mut self, best: &[Mark]) -> Result<(), TrainError> {
+        if let Some(average) = &self.average {
+            self.state.ema_updates = average.ema.updates();
+        }
+        let tensors = self.parameters.all().into_iter();
+        let snapshot = Snapshot {
+            config: &self.config,
+            vocabulary: self.train.vocabulary(),
+            state: &self.state,
+            model: tensors.map(|p| (p.name, p.var.as_detached_tensor())).collect(),
+            ema: self.average.as_ref().map(|average| average.ema.weights()),
+            optimizer: Some(self.adam.state()?),
+        };
+        let folder = self.store.save(&snapshot, best, self.config.train.keep)?;
+        let marks: String = best.iter().map(|mark| format!(", {mark}")).collect();
+        self.log.line(format!("saved {}{marks}", folder.display()))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! The folder of a run.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::TrainError;
+use crate::checkpoint::Store;
+use crate::config::Config;
+
+/// `runs/<time>_<config>/`: `config.toml`, `log.txt`, `results.csv`, `results.png`, `samples/`,
+/// `checkpoints/`.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// A new folder in `runs`, named after the time (UTC) and the configuration's name.
+    pub fn create(runs: &Path, name: &str, config: &Config) -> Result<Self, TrainError> {
+        let plain = |c: char| if c.is_alphanumeric() || "-._".contains(c) { c } else { '-' };
+        let name: String = name.chars().map(plain).collect();
+        let time = timestamp(SystemTime::now());
+        let error = |path: &Path, source| TrainError::Run { path: path.into(), source };
+        std::fs::create_dir_all(runs).map_err(|source| error(runs, source))?;
+        // Another run of this second makes room by a number.
+        for attempt in 1.. {
+            let number = if attempt == 1 { String::new() } else { format!("-{attempt}") };
+            let path = runs.join(format!("{time}_{name}{number}"));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Self::at(path, config),
+                Err(taken) if taken.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(error(&path, source)),
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    /// The folder `path`, made if need be, with this configuration written into it.
+    pub fn at(path: PathBuf, config: &Config) -> Result<Self, TrainError> {
+        let written = std::fs::create_dir_all(&path)
+            .and_then(|()| std::fs::write(path.join("config.toml"), config.to_toml()));
+        match written {
+            Ok(()) => Ok(Self { path }),
+            Err(source) => Err(TrainError::Run { path, source }),
+        }
+    }
+
+    /// The run that a checkpoint folder `RUN/checkpoints/step-N` belongs to.
+    pub fn of_checkpoint(folder: &Path) -> Result<Self, TrainError> {
+        let run = |source| TrainError::Run { path: folder.into(), source };
+        let path = std::fs::canonicalize(folder).map_err(run)?;
+        match path.ancestors().nth(2) {
+            Some(path) => Ok(Self { path: path.into() }),
+            None => Err(TrainError::NoRun { path }),
+        }
+    }
+
+    /// The newest run in `runs` that has checkpoints.
+    pub fn newest(runs: &Path) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path());
+        // Names begin with the time.
+        entries.filter(|path| path.join("checkpoints").is_dir()).max()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.txt")
+    }
+
+    pub fn results(&self) -> PathBuf {
+        self.path.join("results.csv")
+    }
+
+    pub fn curves(&self) -> PathBuf {
+        self.path.join("results.png")
+    }
+
+    /// Overlays of validation samples.
+    pub fn samples(&self) -> PathBuf {
+        self.path.join("samples")
+    }
+
+    pub fn checkpoints(&self) -> Result<Store, TrainError> {
+        Ok(Store::open(&self.path.join("checkpoints"))?)
+    }
+}
+
+/// `20261122-144511`, UTC.
+fn timestamp(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (mut days, second) = (seconds / 86400, seconds % 86400);
+    let leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let mut year = 1970;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{year:04}{month:02}{:02}-{hour:02}{minute:02}{:02}", days + 1, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn names_sort_by_time() {
+        let at = |seconds| timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "19700101-000000");
+        assert_eq!(at(951_827_696), "20000229-123456");
+        assert_eq!(at(1_798_761_599), "20261231-235959");
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::default();
+        let one = RunFolder::create(folder.path(), "res/mine.toml", &config).expect("made");
+        let two = RunFolder::create(folder.path(), "res/mine.toml", &config).expect("made beside it");
+        assert_ne!(one.path(), two.path());
+        assert!(one.path().display().to_string().ends_with("_res-mine.toml"));
+        assert_eq!(RunFolder::newest(folder.path()), None);
+    }
+}

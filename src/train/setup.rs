@@ -1,0 +1,174 @@
+//! Beginning a training, or going on with one.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::average::Average;
+use super::{Adam, RunFolder, TrainError, Trainer};
+use crate::checkpoint::{Checkpoint, TrainState, finetune, load_all};
+use crate::config::Config;
+use crate::data::Dataset;
+use crate::model::Network;
+use crate::nn::Parameters;
+use crate::report::{Log, Weights, append_results, truncate_results};
+use crate::text::Vocabulary;
+
+/// The file that evaluation reads.
+const ALL_RECORDS: &str = "instances.json";
+const WORD_TABLE: &str = "lan_enc.embedding.weight";
+
+impl Trainer {
+    /// A new training in `run`. With `train.finetune_from` it begins from that checkpoint's
+    /// `weights` (the reference takes the raw ones), else from `train.backbone` and the word
+    /// vectors as far as they are there.
+    pub fn begin(
+        config: Config,
+        run: RunFolder,
+        weights: Weights,
+        device: &Device,
+        log: Log,
+    ) -> Result<Self, TrainError> {
+        let (train, val) = datasets(&config, None)?;
+        let log = log.with_file(&run.log())?;
+        let trainer =
+            Self::assemble(config, run, train, val, device, log, |config, train, parameters, log| {
+                if let Some(vectors) = train.word_vectors()? {
+                    load_word_vectors(config, &vectors, parameters, train.vocabulary())?;
+                } else if !config.model.language.trainable_words {
+                    log.line("no word vectors beside the annotations: the frozen word table is random")?;
+                }
+                if let Some(path) = &config.train.backbone {
+                    let count = load_backbone(path, parameters)?;
+                    log.line(format!("backbone from {}: {count} tensors", path.display()))?;
+                }
+                if let Some(path) = &config.train.finetune_from {
+                    let checkpoint = Checkpoint::open(path)?;
+                    checkpoint.warnings.iter().try_for_each(|warning| log.line(warning))?;
+                    let transfer =
+                        finetune(parameters, &checkpoint, weights, &config.model, train.vocabulary())?;
+                    log.line(transfer.to_string())?;
+                }
+                Ok(())
+            })?;
+        Ok(trainer)
+    }
+
+    /// Goes on from a checkpoint of a run, exactly where it was written, with the configuration
+    /// in `checkpoint.config`. What the run did afterwards is forgotten.
+    pub fn resume(checkpoint: &Checkpoint, device: &Device, log: Log) -> Result<Self, TrainError> {
+        let run = RunFolder::of_checkpoint(&checkpoint.folder)?;
+        let log = log.with_file(&run.log())?;
+        checkpoint.warnings.iter().try_for_each(|warning| log.line(warning))?;
+        let config = checkpoint.config.clone();
+        let (train, val) = datasets(&config, Some(&checkpoint.vocabulary))?;
+        let load = |config: &Config, _: &Dataset, parameters: &Parameters, _: &Log| {
+            Ok(load_all(parameters, checkpoint, Weights::Raw, &config.model)?)
+        };
+        let mut trainer = Self::assemble(config, run, train, val, device, log, load)?;
+        trainer.adam.restore(&checkpoint.optimizer()?)?;
+        trainer.state = checkpoint.state.clone();
+        if let Some(average) = &mut trainer.average {
+            average.ema.restore(&checkpoint.weights(Weights::Ema)?, trainer.state.ema_updates)?;
+        }
+        let results = trainer.run.results();
+        truncate_results(&results, 0)?;
+        append_results(&results, &trainer.state.scores)?;
+        let TrainState { epoch, batch, step, .. } = trainer.state;
+        let from = checkpoint.folder.display();
+        trainer.log.line(format!("resumed from {from}: epoch {}, batch {batch}, step {step}", epoch + 1))?;
+        Ok(trainer)
+    }
+
+    /// `load` sets the initial weights, before anything copies them.
+    fn assemble(
+        config: Config,
+        run: RunFolder,
+        train: Arc<Dataset>,
+        val: Arc<Dataset>,
+        device: &Device,
+        log: Log,
+        load: impl FnOnce(&Config, &Dataset, &Parameters, &Log) -> Result<(), TrainError>,
+    ) -> Result<Self, TrainError> {
+        let words = train.vocabulary().len();
+        let (network, parameters) = Network::create(&config.model, words, config.train.seed, device)?;
+        load(&config, &train, &parameters, &log)?;
+        let inference = Network::new(&config.model, words, parameters.inference())?;
+        let trainable = parameters.trainable();
+        let adam = Adam::new(&trainable, &config.train)?;
+        let average =
+            config.train.ema.then(|| Average::new(&config, words, &parameters, device)).transpose()?;
+        let store = run.checkpoints()?;
+        let (device, state) = (device.clone(), TrainState::default());
+        Ok(Self {
+            config,
+            device,
+            run,
+            store,
+            log,
+            train,
+            val,
+            network,
+            inference,
+            parameters,
+            trainable,
+            adam,
+            average,
+            state,
+        })
+    }
+}
+
+fn datasets(
+    config: &Config,
+    vocabulary: Option<&Vocabulary>,
+) -> Result<(Arc<Dataset>, Arc<Dataset>), TrainError> {
+    let data = &config.data;
+    let mut train = Dataset::open(data, &data.train_annotations, "train")?;
+    if let Some(vocabulary) = vocabulary {
+        train = train.with_vocabulary(vocabulary.clone());
+    }
+    if train.is_empty() {
+        return Err(TrainError::Empty { path: train.annotations().path().to_owned() });
+    }
+    let val = if data.train_annotations == ALL_RECORDS {
+        train.split("val")?
+    } else {
+        Dataset::open(data, ALL_RECORDS, "val")?.with_vocabulary(train.vocabulary().clone())
+    };
+    Ok((Arc::new(train), Arc::new(val)))
+}
+
+fn load_word_vectors(
+    config: &Config,
+    vectors: &crate::text::WordVectors,
+    parameters: &Parameters,
+    vocabulary: &Vocabulary,
+) -> Result<(), TrainError> {
+    let (rows, dim) = (vocabulary.len(), config.model.language.word_dim);
+    let (found_rows, found_dim) = (vectors.rows(), vectors.dim());
+    if (found_rows, found_dim) != (rows, dim) {
+        return Err(TrainError::WordVectors { found_rows, found_dim, rows, dim });
+    }
+    let table = Tensor::from_slice(vectors.values(), (rows, dim), &Device::Cpu)?;
+    parameters.load(&HashMap::from([(WORD_TABLE.to_owned(), table)]))?;
+    Ok(())
+}
+
+/// Weights of the backbone alone, by their names in the network; returns how many.
+fn load_backbone(path: &Path, parameters: &Parameters) -> Result<usize, TrainError> {
+    let wrong = |problem| TrainError::Backbone { path: path.into(), problem };
+    let tensors = candle_core::safetensors::load(path, &Device::Cpu).map_err(|e| wrong(e.to_string()))?;
+    let report = parameters.load(&tensors)?;
+    if let Some(mismatch) = report.wrong_shape.first() {
+        let (name, found, expected) = (&mismatch.name, &mismatch.found, &mismatch.expected);
+        return Err(wrong(format!("{name} has shape {found:?}, model.darknet needs {expected:?}")));
+    }
+    let lacking = report.missing.iter().find(|name| name.starts_with("vis_enc."));
+    if let Some(name) = lacking.or(report.unexpected.first()) {
+        return Err(wrong(format!("{name} is only in one of file and network; convert the weights again")));
+    }
+    Ok(report.loaded.len())
+}

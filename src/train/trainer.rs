@@ -1,0 +1,209 @@
+//! The training loop.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Device;
+
+use super::accuracy::Accuracy;
+use super::average::Average;
+use super::interval::Interval;
+use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
+use crate::checkpoint::{Store, TrainState};
+use crate::config::Config;
+use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
+use crate::model::{Network, Sequence, token_loss};
+use crate::nn::{Parameter, Parameters, Pass};
+use crate::random::Stream;
+use crate::report::Log;
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished,
+    /// Asked to stop; everything is saved.
+    Stopped,
+}
+
+/// A network, what it learns from, and how far it is.
+///
+/// Whatever is random is a function of `train.seed` and of the counters in [`TrainState`], so that
+/// a training that goes on from a checkpoint does what it would have done without the pause.
+pub struct Trainer {
+    pub(super) config: Config,
+    pub(super) device: Device,
+    pub(super) run: RunFolder,
+    pub(super) store: Store,
+    pub(super) log: Log,
+    pub(super) train: Arc<Dataset>,
+    pub(super) val: Arc<Dataset>,
+    pub(super) network: Network,
+    /// The same weights without a graph.
+    pub(super) inference: Network,
+    pub(super) parameters: Parameters,
+    pub(super) trainable: Vec<Parameter>,
+    pub(super) adam: Adam,
+    pub(super) average: Option<Average>,
+    pub(super) state: TrainState,
+}
+
+impl Trainer {
+    /// Trains until all epochs are done or `stop` says so after a step; then the run is saved, in
+    /// the middle of an epoch if need be.
+    pub fn run(&mut self, stop: &dyn Fn(&TrainState) -> bool) -> Result<Outcome, TrainError> {
+        while self.state.epoch < self.config.train.epochs {
+            if !self.epoch(stop)? {
+                self.save(&[])?;
+                let at = format!("epoch {}, batch {}", self.state.epoch + 1, self.state.batch);
+                self.log.line(format!("stopped and saved in {at}; `train --resume` goes on from here"))?;
+                return Ok(Outcome::Stopped);
+            }
+            self.state.epoch += 1;
+            self.state.batch = 0;
+            let (epoch, last) = (self.state.epoch, self.state.epoch == self.config.train.epochs);
+            let due = |every: usize| last || every > 0 && epoch.is_multiple_of(every);
+            let best = if due(self.config.train.eval_every) { self.evaluate()? } else { Vec::new() };
+            if due(self.config.train.save_every) || !best.is_empty() {
+                self.save(&best)?;
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// The rest of the epoch; false if stopped before its end.
+    fn epoch(&mut self, stop: &dyn Fn(&TrainState) -> bool) -> Result<bool, TrainError> {
+        let (train, data) = (&self.config.train, &self.config.data);
+        let visit = Visit {
+            seed: train.seed,
+            epoch: self.state.epoch as u64,
+            batch_size: train.batch_size,
+            referents_per_image: data.referents_per_image,
+        };
+        let plan = Plan::training(&self.train, &visit);
+        let batches = plan.len();
+        let steps = batches.div_ceil(train.accumulate);
+        let (preparation, bad) = (Preparation::training(&self.config), Some(data.max_bad));
+        let dataset = Arc::clone(&self.train);
+        let mut loader = Loader::new(dataset, plan, preparation, self.state.batch, data.workers, bad);
+        let label = format!("epoch {}/{}", self.state.epoch + 1, train.epochs);
+        let progress = self.log.progress(batches, &label, "batches");
+        let mut interval = Interval::default();
+        while self.state.batch < batches {
+            let step = self.state.batch / self.config.train.accumulate;
+            let lr = learning_rate(&self.config.train, self.state.epoch, step, steps);
+            progress.set_position(self.state.batch as u64);
+            self.step(&mut loader, lr, &mut interval)?;
+            progress.note(interval.note());
+            if self.state.step.is_multiple_of(self.config.train.log_every.max(1)) {
+                self.log.line(interval.line(&label, self.state.step, lr))?;
+                interval = Interval::default();
+            }
+            if stop(&self.state) {
+                progress.finish();
+                return Ok(false);
+            }
+        }
+        progress.finish();
+        Ok(true)
+    }
+
+    /// One update of the weights, from the mean gradient of up to `accumulate` batches.
+    fn step(&mut self, loader: &mut Loader, lr: f64, interval: &mut Interval) -> Result<(), TrainError> {
+        let started = Instant::now();
+        let (mut sum, mut used) = (None::<Gradients>, 0);
+        for part in 0..self.config.train.accumulate {
+            let waiting = Instant::now();
+            let Some(batch) = loader.next().transpose()? else { break };
+            interval.data_seconds += waiting.elapsed().as_secs_f64();
+            self.state.batch += 1;
+            for skipped in &batch.skipped {
+                self.log.line(format!("left out: {}", skipped.error))?;
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let gradients = self.gradients(&batch, part, interval)?;
+            sum = Some(match sum {
+                None => gradients,
+                Some(sum) => sum.add(gradients)?,
+            });
+            used += 1;
+            self.state.samples += batch.len();
+            interval.samples += batch.len();
+            let norm = sum.as_ref().map_or(Ok(0.0), Gradients::norm)? / f64::from(used);
+            if !norm.is_finite() {
+                return Err(self.non_finite("the gradient's norm", norm, &batch));
+            }
+            interval.norm = norm;
+        }
+        if let Some(gradients) = sum {
+            let scale = clip_factor(interval.norm, self.config.train.clip) / f64::from(used);
+            self.adam.step(&gradients, scale, lr)?;
+            if let Some(average) = &mut self.average {
+                average.update()?;
+            }
+            self.state.step += 1;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        interval.seconds += seconds;
+        self.state.seconds += seconds;
+        self.state.sample_seconds += seconds;
+        Ok(())
+    }
+
+    /// Forward and backward. Dropout and shuffled vertices depend on the seed, the step and the
+    /// part of it.
+    fn gradients(
+        &mut self,
+        batch: &Batch,
+        part: usize,
+        interval: &mut Interval,
+    ) -> Result<Gradients, TrainError> {
+        let train = &self.config.train;
+        let stream = |name| Stream::new(train.seed, name).child(self.state.step as u64).child(part as u64);
+        let pass = Pass::training(stream("dropout"));
+        let cfg = &self.config.model;
+        let mut targets = batch.targets(cfg.task);
+        shuffle_vertices(&mut targets, cfg.vertices, train.shuffle_fraction, &mut stream("shuffle"));
+        let sequences = Sequence::of_targets(cfg, &targets);
+
+        let encoded = self.network.forward(&batch.inputs(&self.device)?, &pass)?;
+        let logits = self.network.teacher(&encoded, &sequences, &pass)?;
+        let loss = token_loss(cfg, &logits, &sequences)?;
+
+        let value = f64::from(loss.to_scalar::<f32>()?);
+        if !value.is_finite() {
+            return Err(self.non_finite("the loss", value, batch));
+        }
+        if part == 0 && (self.state.step + 1).is_multiple_of(train.log_every.max(1)) {
+            interval.accuracy = Accuracy::of(cfg, &logits, &sequences, &batch.row_pad_hw())?;
+        }
+        interval.loss(value);
+        self.state.loss_sum += value;
+        self.state.loss_batches += 1;
+        Ok(Gradients::take(&mut loss.backward()?, &self.trainable)?)
+    }
+
+    fn non_finite(&self, what: &'static str, value: f64, batch: &Batch) -> TrainError {
+        let name = |row: &Row| {
+            let expression = &self.train.referent(row.asked).expressions[row.expression];
+            format!("{} \"{expression}\"", row.referent)
+        };
+        let rows = batch.rows.iter().map(name).collect::<Vec<_>>().join(", ");
+        let TrainState { epoch, batch, step, .. } = self.state;
+        TrainError::NonFinite { what, value, epoch: epoch + 1, batch, step, rows }
+    }
+
+    pub fn state(&self) -> &TrainState {
+        &self.state
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn folder(&self) -> &RunFolder {
+        &self.run
+    }
+}

@@ -1,0 +1,174 @@
+//! A training that is stopped and resumed ends bit for bit like one that is not.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use partial_res::checkpoint::Checkpoint;
+use partial_res::config::{
+    Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
+};
+use partial_res::report::{Log, Weights, read_results};
+use partial_res::shapes::{ShapesConfig, generate};
+use partial_res::train::{Outcome, RunFolder, TrainError, Trainer};
+
+/// A network that learns nothing, quickly, with every source of chance switched on.
+fn config(root: &Path) -> Config {
+    let darknet = DarknetConfig {
+        widths: [4, 4, 8, 8, 16, 16],
+        blocks: [1; 5],
+        strides: [2, 2, 2, 2, 1],
+        tail: 1,
+        frozen: 2,
+    };
+    let model = ModelConfig {
+        task: Task::Segmentation,
+        vertices: 6,
+        bins: 64,
+        d_model: 16,
+        heads: 2,
+        encoder_layers: 1,
+        decoder_layers: 1,
+        feed_forward: 16,
+        input_groups: 4,
+        point_hidden: [8, 8],
+        darknet,
+        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: true },
+        ..ModelConfig::default()
+    };
+    let data = DataConfig {
+        root: root.into(),
+        dataset: "refshapes-unc".into(),
+        image_size: 64,
+        ..DataConfig::default()
+    };
+    let train = TrainConfig {
+        epochs: 3,
+        batch_size: 4,
+        accumulate: 2,
+        warmup_epochs: 1,
+        shuffle_fraction: 0.5,
+        eval_limit: 4,
+        log_every: 3,
+        ..TrainConfig::default()
+    };
+    Config { model, data, train }
+}
+
+fn data(root: &Path) {
+    let shapes =
+        ShapesConfig { images: 12, val_images: 3, test_images: 1, size: 64, ..ShapesConfig::default() };
+    generate(&shapes, root, &|_, _| ()).expect("RefShapes");
+}
+
+fn begin(config: Config, folder: PathBuf) -> Trainer {
+    let run = RunFolder::at(folder, &config).expect("a run folder");
+    Trainer::begin(config, run, Weights::Raw, &Device::Cpu, Log::quiet()).expect("a trainer")
+}
+
+fn resume(folder: &Path) -> Trainer {
+    let checkpoint = Checkpoint::open(folder).expect("a checkpoint");
+    Trainer::resume(&checkpoint, &Device::Cpu, Log::quiet()).expect("a trainer")
+}
+
+/// The bytes of the last checkpoint's tensors.
+fn tensors(run: &Path) -> Vec<Vec<u8>> {
+    let folder = Checkpoint::open(run).expect("a checkpoint").folder;
+    ["model", "ema", "optimizer"]
+        .map(|name| std::fs::read(folder.join(format!("{name}.safetensors"))).expect("tensors"))
+        .to_vec()
+}
+
+/// `results.csv` without what the clock says.
+fn results(run: &Path) -> Vec<String> {
+    let mut rows = read_results(&run.join("results.csv")).expect("results");
+    rows.iter_mut().for_each(|row| (row.samples_per_s, row.seconds) = (None, None));
+    rows.into_iter().map(|row| format!("{row:?}")).collect()
+}
+
+#[test]
+fn stopped_and_resumed_is_the_same_as_straight() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let config = config(&root);
+
+    let straight = folder.path().join("straight");
+    let mut trainer = begin(config.clone(), straight.clone());
+    assert_eq!(trainer.run(&|_| false).expect("trained"), Outcome::Finished);
+    let steps = trainer.state().step;
+    assert!(steps >= 12, "{steps}");
+    assert_eq!(results(&straight).len(), 3 * 2 * 2, "epochs, weights, protocols");
+
+    // Stopped in the middle of an epoch and at its last step; another number of workers.
+    let mut config = config;
+    config.data.workers = 1;
+    let pieces = folder.path().join("pieces");
+    let mut trainer = begin(config, pieces.clone());
+    for stop in [2, steps / 3, steps / 3 + 1, steps - 2] {
+        assert_eq!(trainer.run(&|state| state.step == stop).expect("trained"), Outcome::Stopped);
+        assert_eq!(trainer.state().step, stop);
+        trainer = resume(&pieces);
+    }
+    assert_eq!(trainer.run(&|_| false).expect("trained"), Outcome::Finished);
+    assert_eq!(trainer.state().step, steps);
+    assert_eq!(results(&pieces), results(&straight));
+    assert!(tensors(&pieces) == tensors(&straight), "the tensors differ");
+
+    // What came after a checkpoint is forgotten: resumed from the one before the last, results.csv
+    // loses rows and gets the same again.
+    let before = Checkpoint::open(&pieces).expect("the last").folder;
+    std::fs::remove_file(before.join("model.safetensors")).expect("removed");
+    let mut trainer = resume(&pieces);
+    assert!(results(&pieces).len() < results(&straight).len());
+    trainer.run(&|_| false).expect("trained");
+    assert_eq!(results(&pieces), results(&straight));
+    assert!(tensors(&pieces) == tensors(&straight), "the tensors differ");
+}
+
+#[test]
+fn fine_tuning_takes_what_fits_and_says_what_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut boxes = config(&root);
+    boxes.model.task = Task::Detection;
+    boxes.train.epochs = 1;
+    let first = folder.path().join("boxes");
+    begin(boxes, first.clone()).run(&|_| false).expect("trained");
+
+    let mut outlines = config(&root);
+    outlines.train.finetune_from = Some(first.join("checkpoints/det_best"));
+    let second = folder.path().join("outlines");
+    let trainer = begin(outlines.clone(), second.clone());
+    assert_eq!((trainer.state().epoch, trainer.state().step), (0, 0));
+    let log = std::fs::read_to_string(second.join("log.txt")).expect("the log");
+    let positions = "head.transformer.seq_positional_encoding.embedding.weight";
+    assert!(log.contains(&format!("dropped  {positions} (another sequence length)")), "{log}");
+    assert!(log.contains(&format!("initial  {positions}")), "{log}");
+    assert!(log.contains("loaded   lan_enc.embedding.weight"), "{log}");
+
+    outlines.model.d_model = 32;
+    let run = RunFolder::at(folder.path().join("wide"), &outlines).expect("a run folder");
+    let refused = Trainer::begin(outlines, run, Weights::Raw, &Device::Cpu, Log::quiet()).err();
+    let message = refused.expect("another architecture").to_string();
+    for part in [
+        "head.transformer.query_embedding.weight: [65, 16] in the checkpoint, [65, 32] in this network",
+        "model.d_model: 16 in the checkpoint, 32 here",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_and_names_the_batch() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut config = config(&root);
+    config.train.lr = 1e30;
+    let mut trainer = begin(config, folder.path().join("run"));
+    let error = trainer.run(&|_| false).expect_err("no finite loss");
+    let TrainError::NonFinite { epoch: 1, rows, .. } = &error else { panic!("{error}") };
+    assert_eq!(rows.matches('"').count(), 2 * 4, "{rows}");
+    assert!(error.to_string().contains("Look at these referents"), "{error}");
+}
