@@ -34,7 +34,7 @@ impl fmt::Display for Mismatch {
         list(f, "tensors of another shape", &self.report.wrong_shape, shape)?;
         list(f, "missing in the checkpoint", &self.report.missing, String::clone)?;
         list(f, "unknown to this network", &self.report.unexpected, String::clone)?;
-        list(f, "keys that differ", &self.config, String::clone)?;
+        list(f, "keys that differ, of which some will be the reason", &self.config, String::clone)?;
         write!(f, "set these keys as in the checkpoint, or begin from another checkpoint")
     }
 }
@@ -127,6 +127,7 @@ pub fn finetune(
     }
     let report = parameters.load(&weights)?;
     if !report.wrong_shape.is_empty() {
+        let report = LoadReport { wrong_shape: report.wrong_shape, ..LoadReport::default() };
         return Err(mismatch(checkpoint, report, model));
     }
     dropped.extend(report.unexpected.into_iter().map(|name| (name, "not in this network")));
