@@ -4,7 +4,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::attributes::Size;
-use super::describe::{Description, Looks, Seen, Side, Standing, Told};
+use super::describe::{Description, Side, Standing};
+use super::looks::{Looks, Seen, Told};
 use super::wording;
 use crate::random::Stream;
 

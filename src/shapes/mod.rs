@@ -15,6 +15,7 @@ mod attributes;
 mod describe;
 mod error;
 mod express;
+mod looks;
 mod record;
 mod render;
 mod scene;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::attributes::{Colour, Kind, Pattern, Size};
-use super::describe::Seen;
 use super::express::{Manner, express};
+use super::looks::Seen;
 use super::render::Picture;
 use super::scene::Scene;
 use super::split::Split;

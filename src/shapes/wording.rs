@@ -1,8 +1,9 @@
 //! Putting a description into words.
 
 use super::attributes::{Colour, Kind, Pattern, Size};
-use super::describe::{Description, Looks, Side, Standing};
+use super::describe::{Description, Side, Standing};
 use super::express::Manner;
+use super::looks::Looks;
 use crate::random::Stream;
 use crate::text::Vocabulary;
 
