@@ -44,6 +44,9 @@ pub struct DataConfig {
     /// Not in the reference: this many referents of an image share a training batch, so that the
     /// backbone runs once for them. 1 is the reference.
     pub referents_per_image: usize,
+    /// Not in the reference: fields of the records whose values are classes for a pretext task, such
+    /// as `category_id`.
+    pub labels: Vec<String>,
     /// Threads that prepare batches; 0 means one per core. No influence on the result.
     pub workers: usize,
     /// Training skips at most this many unreadable images in an epoch, then stops.
@@ -64,6 +67,7 @@ impl Default for DataConfig {
             jitter: [0.3, 1.4],
             max_words: 15,
             referents_per_image: 1,
+            labels: Vec::new(),
             workers: 0,
             max_bad: 0,
         }

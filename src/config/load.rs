@@ -22,17 +22,13 @@ impl Config {
     /// # Errors
     /// Every [`ConfigError`]; unknown keys are answered with the nearest right one.
     pub fn load(name: &str, sets: &[String]) -> Result<Self, ConfigError> {
-        let mut table = read(name, &mut Vec::new())?;
-        for argument in sets {
-            let (key, value) = parse_set(argument)?;
-            let place = format!("--set {argument}");
-            keys::check(&nested(&key, value.clone()), &place)?;
-            insert(&mut table, &key, value);
-            typed(&table, &place)?;
-        }
-        let config = typed(&table, name)?;
-        validate::check(&config)?;
-        Ok(config)
+        set_all(read(name, &mut Vec::new())?, name, sets)
+    }
+
+    /// This configuration with `sets` applied, as [`Config::load`] does.
+    pub fn with(&self, sets: &[String]) -> Result<Self, ConfigError> {
+        let table = Table::try_from(self).expect("a Config holds nothing that TOML can't say");
+        set_all(table, "the configuration", sets)
     }
 
     /// A configuration that was written by [`Config::to_toml`], as a run or a checkpoint holds it.
@@ -56,6 +52,19 @@ impl Config {
         names.sort();
         names
     }
+}
+
+fn set_all(mut table: Table, place: &str, sets: &[String]) -> Result<Config, ConfigError> {
+    for argument in sets {
+        let (key, value) = parse_set(argument)?;
+        let place = format!("--set {argument}");
+        keys::check(&nested(&key, value.clone()), &place)?;
+        insert(&mut table, &key, value);
+        typed(&table, &place)?;
+    }
+    let config = typed(&table, place)?;
+    validate::check(&config)?;
+    Ok(config)
 }
 
 fn typed(table: &Table, place: &str) -> Result<Config, ConfigError> {

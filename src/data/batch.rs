@@ -26,6 +26,8 @@ pub struct Row {
     pub mask: Option<Mask>,
     /// The object has several polygons (quirk 25).
     pub is_crowd: bool,
+    /// A number for each of `DataConfig::labels`; [`super::NO_LABEL`] where the record has none.
+    pub labels: Vec<u32>,
     /// Resized over original size, x and y.
     pub scale: (f64, f64),
     /// Where the crop begins in the resized image, x and y; zero without jitter.

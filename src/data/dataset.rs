@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::annotations::{Annotations, Referent, Split};
 use super::images::{ImageFiles, ImageStore};
+use super::labels::Labels;
 use super::sample::{Preparation, Sample};
 use super::{BadRecord, DataError, Entry, words};
 use crate::config::DataConfig;
@@ -22,6 +23,8 @@ pub struct Dataset {
     images: ImageStore,
     vocabulary: Arc<Vocabulary>,
     max_words: usize,
+    label_fields: Vec<String>,
+    labels: Labels,
 }
 
 impl Dataset {
@@ -39,7 +42,8 @@ impl Dataset {
             None => Vocabulary::build(annotations.expressions()),
         };
         let files = ImageFiles::new(&config.root.join("images"), &config.dataset, &config.images);
-        Self::new(annotations, split, files, Arc::new(vocabulary), config.max_words)
+        let vocabulary = Arc::new(vocabulary);
+        Self::new(annotations, split, files, vocabulary, config.max_words, config.labels.clone())
     }
 
     fn new(
@@ -48,16 +52,19 @@ impl Dataset {
         files: ImageFiles,
         vocabulary: Arc<Vocabulary>,
         max_words: usize,
+        label_fields: Vec<String>,
     ) -> Result<Self, DataError> {
+        let labels = Labels::read(&annotations, split, &label_fields)?;
         let split = Arc::clone(annotations.find(split)?);
         let images = ImageStore::new(&files, &split.referents)?;
-        Ok(Self { annotations, split, files, images, vocabulary, max_words })
+        Ok(Self { annotations, split, files, images, vocabulary, max_words, label_fields, labels })
     }
 
     /// Another split of the same file, which is not read again.
     pub fn split(&self, split: &str) -> Result<Self, DataError> {
         let vocabulary = Arc::clone(&self.vocabulary);
-        Self::new(Arc::clone(&self.annotations), split, self.files.clone(), vocabulary, self.max_words)
+        let (annotations, fields) = (Arc::clone(&self.annotations), self.label_fields.clone());
+        Self::new(annotations, split, self.files.clone(), vocabulary, self.max_words, fields)
     }
 
     /// The same referents with the words numbered by another vocabulary: that of a checkpoint.
@@ -80,6 +87,16 @@ impl Dataset {
 
     pub fn referents(&self) -> &[Referent] {
         &self.split.referents
+    }
+
+    /// A number for each of `DataConfig::labels`.
+    pub fn labels(&self, referent: usize) -> Vec<u32> {
+        self.labels.of(referent)
+    }
+
+    /// How many values each of `DataConfig::labels` has in the file.
+    pub fn label_classes(&self) -> &[usize] {
+        &self.labels.classes
     }
 
     /// Name of the split.
