@@ -64,7 +64,8 @@ pub fn run(args: &ShapesArgs) -> Result<()> {
     for &manner in &args.manner {
         let config = config(manner);
         let start = Instant::now();
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} images")?);
+        let bar =
+            ProgressBar::new(0).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} images")?);
         let progress = |done: usize, total: usize| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
@@ -72,7 +73,12 @@ pub fn run(args: &ShapesArgs) -> Result<()> {
         let summary = generate(&config, &args.out, &progress)?;
         bar.finish_and_clear();
         let what = if summary.reused { "was there" } else { "made" };
-        println!("{} {what} in {:.1} s, under {}", summary.dataset, start.elapsed().as_secs_f64(), args.out.display());
+        println!(
+            "{} {what} in {:.1} s, under {}",
+            summary.dataset,
+            start.elapsed().as_secs_f64(),
+            args.out.display()
+        );
         println!("{summary}");
     }
     Ok(())

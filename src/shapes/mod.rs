@@ -56,6 +56,13 @@ impl Default for ShapesConfig {
 }
 
 impl ShapesConfig {
+    /// The default set of the manner that a dataset's name asks for: `refshapes-<manner>`.
+    pub fn of_dataset(name: &str) -> Option<Self> {
+        let manners = [Manner::Unc, Manner::Plus, Manner::G];
+        let sets = manners.map(|manner| Self { manner, ..Self::default() });
+        sets.into_iter().find(|set| set.dataset() == name)
+    }
+
     /// The folder of `annotations` that this is written to: `refshapes-<manner>`.
     pub fn dataset(&self) -> String {
         format!("refshapes-{}", self.manner.name())

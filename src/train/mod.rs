@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod average;
+mod conclusion;
 mod ema;
 mod error;
 mod evaluation;

@@ -1,0 +1,123 @@
+//! `partial-res eval`: scores of a checkpoint.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use partial_res::config::Config;
+use partial_res::data::Dataset;
+use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write_json};
+use partial_res::report::{Log, Weights};
+
+use super::shared::{DeviceArgs, network, open_checkpoint};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    Raw,
+    Ema,
+    /// Both, if the checkpoint has both
+    Both,
+}
+
+/// Score a checkpoint on splits of a data set, in both protocols
+///
+/// Beside the scores stand three marks: what a model that ignores the words could reach, this model
+/// with the expressions of an image permuted, and the ceiling of the vertices.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  partial-res eval --checkpoint runs/RUN/checkpoints/segm_best --split val,testA,testB"
+)]
+pub struct EvalArgs {
+    /// A checkpoint, a run, or OWNER/NAME on the Hub
+    #[arg(long)]
+    checkpoint: String,
+    /// Splits, comma-separated; default: the configuration's test splits
+    #[arg(long, value_delimiter = ',')]
+    split: Vec<String>,
+    #[arg(long, value_enum, default_value_t = Which::Both)]
+    weights: Which,
+    /// Change a key of the checkpoint's configuration, such as data.root or data.dataset
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Expressions in a batch
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// At most this many referents of a split, evenly spread; 0 is all
+    #[arg(long, default_value_t = 0)]
+    limit: usize,
+    /// Leave out the three marks
+    #[arg(long)]
+    no_marks: bool,
+    /// Write the scores as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write every answer as a line of JSON: tokens, mask, IoU
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    /// Draw answers beside their ground truth
+    #[arg(long, value_name = "DIR")]
+    draw: Option<PathBuf>,
+    /// At most this many pictures a split; 0 is all
+    #[arg(long, default_value_t = 0)]
+    draw_count: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: EvalArgs) -> Result<()> {
+    let log = Log::stdout();
+    let device = args.device.open(&log)?;
+    let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
+    let config = changed(&checkpoint.config, &args.sets)?;
+    let which = match args.weights {
+        Which::Raw => vec![Weights::Raw],
+        Which::Ema => vec![Weights::Ema],
+        Which::Both if checkpoint.has_average() => vec![Weights::Raw, Weights::Ema],
+        Which::Both => vec![Weights::Raw],
+    };
+    let networks = which.into_iter().map(|which| Ok((which, network(&checkpoint, which, &device)?)));
+    let networks = networks.collect::<Result<Vec<_>>>()?;
+    let networks: Vec<_> = networks.iter().map(|(which, network)| (*which, network)).collect();
+    let splits = if args.split.is_empty() { &config.data.test_splits } else { &args.split };
+    let mut predictions = args.predictions.as_deref().map(PredictionWriter::create).transpose()?;
+    let mut reports = Vec::new();
+    let mut opened: Option<Dataset> = None;
+    for split in splits {
+        let dataset = match &opened {
+            Some(dataset) => dataset.split(split)?,
+            None => Dataset::open(&config.data, "instances.json", split)?,
+        };
+        let asked = Arc::new(dataset.split(split)?.with_vocabulary(checkpoint.vocabulary.clone()));
+        opened = Some(dataset);
+        let options = EvalOptions {
+            batch_size: args.batch_size,
+            workers: config.data.workers,
+            limit: args.limit,
+            marks: !args.no_marks,
+            predictions: predictions.as_mut(),
+            drawings: args.draw.clone().map(|folder| Drawings { folder, count: args.draw_count }),
+        };
+        let report = evaluate(&networks, &asked, &config, &device, options, &log)?;
+        log.line(format!("\n{}", report.table()))?;
+        reports.push(report);
+    }
+    if let Some(writer) = predictions {
+        writer.finish()?;
+    }
+    if let Some(path) = &args.json {
+        write_json(path, &config.data.dataset, &reports)?;
+        log.line(format!("scores: {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The checkpoint's configuration with `--set` applied; what the network is can't be changed.
+fn changed(config: &Config, sets: &[String]) -> Result<Config> {
+    let changed = config.with(sets)?;
+    anyhow::ensure!(
+        changed.model == config.model,
+        "--set model.…: the network of a checkpoint is what it is; only data.* and train.* can be changed here"
+    );
+    Ok(changed)
+}

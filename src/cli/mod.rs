@@ -1,0 +1,44 @@
+//! The commands, a file each: arguments, call the library, print.
+
+mod download;
+mod eval;
+mod predict;
+mod shapes;
+mod shared;
+mod train;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Referring expression segmentation point by point: train with boxes for all referents and masks
+/// for few, evaluate, and outline what an expression refers to.
+#[derive(Parser)]
+#[command(
+    name = "partial-res",
+    version,
+    after_help = "Without any data, `partial-res train` makes a small data set and learns on it in minutes."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Predict(predict::PredictArgs),
+    Shapes(shapes::ShapesArgs),
+    Download(download::DownloadArgs),
+}
+
+/// Runs one command.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Shapes(args) => shapes::run(&args),
+        Command::Download(args) => download::run(&args),
+    }
+}

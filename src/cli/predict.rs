@@ -1,0 +1,78 @@
+//! `partial-res predict`: outline what an expression refers to.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use partial_res::data::{Preparation, read_image};
+use partial_res::eval::predict;
+use partial_res::report::{Log, Weights, save_picture};
+
+use super::shared::{DeviceArgs, network, open_checkpoint};
+
+/// Outline what an expression refers to in an image
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  partial-res predict --checkpoint runs/RUN/checkpoints/segm_best --image dog.jpg --expression \"the dog on the left\""
+)]
+pub struct PredictArgs {
+    /// A checkpoint, a run, or OWNER/NAME on the Hub
+    #[arg(long)]
+    checkpoint: String,
+    /// A JPEG or PNG file
+    #[arg(long)]
+    image: PathBuf,
+    /// What to look for; repeat it to ask several things about the image
+    #[arg(long, required = true)]
+    expression: Vec<String>,
+    /// raw or ema; default: ema if the checkpoint has it
+    #[arg(long)]
+    weights: Option<Weights>,
+    /// Picture to write; with several expressions a number is added [default: IMAGE.partial-res.png]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print one JSON object per expression on standard output, in the image's own frame
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: PredictArgs) -> Result<()> {
+    let log = Log::stderr();
+    let device = args.device.open(&log)?;
+    let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
+    let which = args.weights.unwrap_or(checkpoint.best_weights());
+    let network = network(&checkpoint, which, &device)?;
+    let image = read_image(&args.image)
+        .map_err(|problem| anyhow::anyhow!("{problem}"))
+        .with_context(|| format!("cannot use {} as an image", args.image.display()))?;
+    let preparation = Preparation::evaluation(&checkpoint.config);
+    let expressions: Vec<&str> = args.expression.iter().map(String::as_str).collect();
+    let words = checkpoint.config.data.max_words;
+    let answers =
+        predict(&network, &checkpoint.vocabulary, &preparation, words, &image, &expressions, &device)?;
+    for (number, answer) in answers.iter().enumerate() {
+        if !answer.unknown_words.is_empty() {
+            let words = answer.unknown_words.join(", ");
+            log.line(format!("\"{}\": the model never read: {words}", answer.expression))?;
+        }
+        if args.json {
+            println!("{}", serde_json::to_string(answer)?);
+        }
+        let path = picture_path(&args, number);
+        save_picture(&answer.draw(&image), &path)?;
+        log.line(format!("\"{}\": {}", answer.expression, path.display()))?;
+    }
+    Ok(())
+}
+
+fn picture_path(args: &PredictArgs, number: usize) -> PathBuf {
+    let path = args.out.clone().unwrap_or_else(|| args.image.with_extension("partial-res.png"));
+    if args.expression.len() == 1 {
+        return path;
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let suffix = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+    path.with_file_name(format!("{stem}-{}.{suffix}", number + 1))
+}

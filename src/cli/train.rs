@@ -1,0 +1,108 @@
+//! `partial-res train`: the main job.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use partial_res::config::Config;
+use partial_res::report::{Log, Weights};
+use partial_res::shapes;
+use partial_res::train::{Outcome, RunFolder, Trainer};
+
+use super::shared::{ConfigArgs, DeviceArgs, checkpoint_path, open_checkpoint};
+
+/// Train a network; without arguments: RES on RefShapes, from a shipped REC checkpoint
+///
+/// A run folder under runs/ gets the resolved configuration, log.txt, results.csv, results.png,
+/// overlays of validation samples and checkpoints. Ctrl-C finishes the step and saves.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  partial-res train\n  partial-res train rec/refshapes --set train.epochs=20\n  partial-res train res/refcoco-unc --finetune-from checkpoint/refcoco-unc/det_best --set data.train_annotations=instances_sample_5.json\n  partial-res train --resume"
+)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Begin from the weights of a checkpoint: a path, or OWNER/NAME on the Hub
+    #[arg(long, value_name = "CHECKPOINT")]
+    finetune_from: Option<String>,
+    /// Which weights of it: raw (as the reference does) or ema
+    #[arg(long, default_value = "raw")]
+    finetune_weights: Weights,
+    /// Go on with a run, exactly where it was saved; without a value: the newest one
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
+    resume: Option<PathBuf>,
+    /// Where run folders are made
+    #[arg(long, default_value = "runs")]
+    runs: PathBuf,
+    /// Print every key of the configuration with its value, and stop
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: TrainArgs) -> Result<()> {
+    let log = Log::stdout();
+    let mut trainer = match &args.resume {
+        Some(run) => resume(&args, run, log)?,
+        None => {
+            let mut config = args.config.load()?;
+            if args.print_config {
+                print!("{}", config.to_toml());
+                return Ok(());
+            }
+            let device = args.device.open(&log)?;
+            if let Some(checkpoint) = &args.finetune_from {
+                config.train.finetune_from = Some(checkpoint_path(checkpoint, &log)?);
+            }
+            make_shapes(&config, &log)?;
+            let run = RunFolder::create(&args.runs, args.config.name(), &config)?;
+            Trainer::begin(config, run, args.finetune_weights, &device, log)?
+        }
+    };
+    let stop = signals()?;
+    match trainer.run(&|_| stop.load(Ordering::Relaxed))? {
+        Outcome::Finished => trainer.conclude()?,
+        Outcome::Stopped => {}
+    }
+    Ok(())
+}
+
+fn resume(args: &TrainArgs, run: &Path, log: Log) -> Result<Trainer> {
+    if args.config.config.is_some() || args.finetune_from.is_some() {
+        bail!("--resume goes on with the run's own configuration; leave out CONFIG and --finetune-from");
+    }
+    let run = match run.as_os_str().is_empty() {
+        false => run.to_owned(),
+        true => RunFolder::newest(&args.runs)
+            .with_context(|| format!("there is no run with checkpoints in {}", args.runs.display()))?,
+    };
+    let device = args.device.open(&log)?;
+    let mut checkpoint = open_checkpoint(&run.display().to_string(), &log)?;
+    checkpoint.config = checkpoint.config.with(&args.config.sets)?;
+    Ok(Trainer::resume(&checkpoint, &device, log)?)
+}
+
+/// RefShapes is made when it is wanted and not there.
+fn make_shapes(config: &Config, log: &Log) -> Result<()> {
+    let Some(wanted) = shapes::ShapesConfig::of_dataset(&config.data.dataset) else { return Ok(()) };
+    if config.data.root.join("annotations").join(&config.data.dataset).is_dir() {
+        return Ok(());
+    }
+    log.line(format!("making {} under {}", config.data.dataset, config.data.root.display()))?;
+    let summary = shapes::generate(&wanted, &config.data.root, &|_, _| {})?;
+    log.line(summary.to_string())?;
+    Ok(())
+}
+
+/// SIGINT and SIGTERM ask for a stop after the step; a second one ends at once.
+fn signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
