@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use image::{Rgb, RgbImage};
 use partial_res::config::{Config, DarknetConfig, LanguageConfig, ModelConfig, Task};
-use partial_res::data::{Dataset, Preparation};
+use partial_res::data::{Dataset, ExpressionChoice, Plan, Preparation};
 use partial_res::eval::{
     Drawings, EvalError, EvalOptions, Mark, PredictionWriter, blind, ceiling, evaluate, predict,
     reference_scores, standard_scores,
@@ -132,6 +132,31 @@ fn the_ceiling_is_what_sampling_and_quantising_cost() {
     let scores = standard_scores(&outcomes);
     assert!((94.0..100.0).contains(&scores.box_miou.unwrap()), "{:?}", scores.box_miou);
     assert_eq!(scores.miou, None);
+}
+
+#[test]
+fn permuted_expressions_come_from_other_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path());
+    // As in the real files: a record for each expression.
+    let path = folder.path().join("annotations/toy/instances.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let mut again = file["val"][0].clone();
+    again["expressions"] = json!(["the one that is red"]);
+    file["val"].as_array_mut().unwrap().insert(1, again);
+    std::fs::write(&path, file.to_string()).unwrap();
+    let config = config(folder.path(), Task::Segmentation);
+    let dataset = open(&config);
+    let preparation = Preparation::evaluation(&config);
+    for seed in 0..20 {
+        let mut plan = Plan::evaluation(&dataset, 0..6, ExpressionChoice::All, 4, &preparation);
+        plan.swap_expressions(&dataset, seed);
+        for entry in plan.batches().iter().flatten() {
+            let (one, other) = (dataset.referent(entry.referent), dataset.referent(entry.asked));
+            assert_eq!(one.image_id, other.image_id);
+            assert_ne!(one.bbox, other.bbox);
+        }
+    }
 }
 
 #[test]

@@ -131,23 +131,32 @@ impl Plan {
         Self { batches, stream, shared: true }
     }
 
-    /// Asks every referent for what was meant for another one of its image, where there is
-    /// another: what is left of a score then was not won by understanding. Each referent of an
-    /// image asks the expressions of the next one in a random circle.
+    /// Asks every referent for what was meant for another object of its image, where there is
+    /// another: what is left of a score then was not won by understanding. Each object of an image
+    /// asks the expressions of the next one in a random circle. Records with the same box and mask
+    /// are one object: evaluation splits have a record for each expression (quirk 57).
     pub fn swap_expressions(&mut self, dataset: &Dataset, seed: u64) {
         let stream = Stream::new(seed, "swap");
-        let mut images: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        let mut images: BTreeMap<u32, Vec<Vec<usize>>> = BTreeMap::new();
         for entry in self.batches.iter().flatten() {
-            let referents = images.entry(dataset.image_of(entry.referent)).or_default();
-            if !referents.contains(&entry.referent) {
-                referents.push(entry.referent);
+            let objects = images.entry(dataset.image_of(entry.referent)).or_default();
+            let record = dataset.referent(entry.referent);
+            let same = |object: &&mut Vec<usize>| {
+                let other = dataset.referent(object[0]);
+                (&other.bbox, &other.segmentation) == (&record.bbox, &record.segmentation)
+            };
+            match objects.iter_mut().find(same) {
+                Some(records) if records.contains(&entry.referent) => {}
+                Some(records) => records.push(entry.referent),
+                None => objects.push(vec![entry.referent]),
             }
         }
         let mut next: BTreeMap<usize, usize> = BTreeMap::new();
-        for (image, mut referents) in images {
-            stream.child(u64::from(image)).shuffle(&mut referents);
-            let circle = referents.iter().zip(referents.iter().cycle().skip(1));
-            next.extend(circle.map(|(&one, &other)| (one, other)));
+        for (image, mut objects) in images {
+            stream.child(u64::from(image)).shuffle(&mut objects);
+            for (one, other) in objects.iter().zip(objects.iter().cycle().skip(1)) {
+                next.extend(one.iter().enumerate().map(|(i, &record)| (record, other[i % other.len()])));
+            }
         }
         for entry in self.batches.iter_mut().flatten() {
             entry.asked = next[&entry.referent];
