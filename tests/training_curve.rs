@@ -26,7 +26,7 @@ fn check(name: &'static str) -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(losses.len(), 4);
     for (step, (expected, expected_norm)) in losses.into_iter().zip(norms).enumerate() {
         let pass = Pass::training(Stream::new(0, "dropout").child(step as u64));
-        let loss = network.loss(&case.inputs()?, &case.targets()?, &pass)?;
+        let loss = network.loss(&case.inputs()?, &case.targets()?, &pass)?.total;
         let found = f64::from(loss.to_scalar::<f32>()?);
         assert!((found - expected).abs() < 1e-3, "{name}, step {step}: loss {found}, expected {expected}");
         let gradients = Gradients::take(&mut loss.backward()?, &trainable)?;

@@ -14,7 +14,9 @@ pub use error::ConfigError;
 pub use load::DEFAULT;
 
 pub use data::{DataConfig, Transform};
-pub use model::{CoContentAxes, DarknetConfig, LanguageConfig, LossConfig, ModelConfig, Task};
+pub use model::{
+    AuxiliaryConfig, CoContentAxes, DarknetConfig, LanguageConfig, LossConfig, ModelConfig, Task,
+};
 pub use train::{Schedule, TrainConfig};
 
 /// Everything a run depends on.

@@ -65,6 +65,7 @@ pub struct ModelConfig {
     pub darknet: DarknetConfig,
     pub language: LanguageConfig,
     pub loss: LossConfig,
+    pub auxiliary: AuxiliaryConfig,
 }
 
 impl Default for ModelConfig {
@@ -92,6 +93,7 @@ impl Default for ModelConfig {
             darknet: DarknetConfig::default(),
             language: LanguageConfig::default(),
             loss: LossConfig::default(),
+            auxiliary: AuxiliaryConfig::default(),
         }
     }
 }
@@ -186,8 +188,11 @@ pub struct LossConfig {
     /// Weights of the positions x1, y1, x2, y2, end (detection and multi-task).
     pub box_weights: [f64; 5],
     /// Not in the reference: spread a coordinate's target over its neighbours with a Gaussian of
-    /// this many bins; 0 is off.
+    /// this many bins; 0 is off. The loss is then divided by the sum of the weights, and the
+    /// entropy of the targets is taken off, so that 0 is perfect.
     pub soft_target_sigma: f64,
+    /// Not in the reference: weight of the token loss beside the auxiliary ones.
+    pub token_weight: f64,
 }
 
 impl Default for LossConfig {
@@ -197,6 +202,39 @@ impl Default for LossConfig {
             end_weight: 0.1,
             box_weights: [1.5, 1.0, 1.0, 1.0, 1.0],
             soft_target_sigma: 0.0,
+            token_weight: 1.0,
         }
+    }
+}
+
+/// Losses that teach a small network to look before it can spell. None is in the reference; all
+/// are off by default. Each needs the referents' boxes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuxiliaryConfig {
+    /// Which cell of the encoder's memory lies on the referent.
+    pub grounding_weight: f64,
+    /// The referent's box, from the cells that lie on it.
+    pub grounding_box_weight: f64,
+    /// The decoder's cross-attention: half on the referent, for vertices half on the next one.
+    pub attention_weight: f64,
+    /// Classes and box of the referent, from the fused map before any word is read.
+    pub pretext_weight: f64,
+    /// Number of classes of each label that the pretext task has (such as kind, colour, size).
+    pub pretext_classes: Vec<usize>,
+}
+
+impl AuxiliaryConfig {
+    pub fn has_grounding(&self) -> bool {
+        self.grounding_weight > 0.0 || self.grounding_box_weight > 0.0
+    }
+
+    pub fn has_pretext(&self) -> bool {
+        self.pretext_weight > 0.0
+    }
+
+    /// Whether any of the losses is on.
+    pub fn is_on(&self) -> bool {
+        self.has_grounding() || self.has_pretext() || self.attention_weight > 0.0
     }
 }

@@ -116,10 +116,12 @@ impl Batch {
 
     /// What the network is to say for this task.
     pub fn targets(&self, task: Task) -> Targets {
-        let boxes = (task != Task::Segmentation).then(|| self.rows.iter().map(|row| row.bbox).collect());
+        // In segmentation boxes and labels serve the auxiliary losses.
+        let boxes = Some(self.rows.iter().map(|row| row.bbox).collect());
+        let labels = Some(self.rows.iter().map(|row| row.labels.clone()).collect());
         let vertices =
             (task != Task::Detection).then(|| self.rows.iter().map(|row| row.vertices.clone()).collect());
-        Targets { pad_hw: self.row_pad_hw(), boxes, vertices }
+        Targets { pad_hw: self.row_pad_hw(), boxes, vertices, labels }
     }
 
     /// The padded size of each row's image.

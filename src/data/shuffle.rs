@@ -34,6 +34,7 @@ mod tests {
             pad_hw: vec![(32, 32); rows],
             boxes: None,
             vertices: Some(vec![outline.clone(); rows]),
+            labels: None,
         };
         let mut shuffled = targets.clone();
         shuffle_vertices(&mut shuffled, 5, 0.25, &mut Stream::new(5, "shuffle"));

@@ -74,18 +74,34 @@ impl Inputs {
 }
 
 impl Targets {
-    /// Whether this is what the task needs for so many rows.
+    /// Whether this has what the network's losses need for so many rows.
     ///
     /// # Errors
     /// [`ModelError::Batch`] names what is missing or too much.
-    pub fn check(&self, task: Task, rows: usize) -> Result<(), ModelError> {
-        let (boxes, vertices) = match task {
-            Task::Detection => (rows, 0),
-            Task::Segmentation => (0, rows),
-            Task::MultiTask => (rows, rows),
-        };
+    pub fn check(&self, cfg: &ModelConfig, rows: usize) -> Result<(), ModelError> {
         expect("padded sizes", self.pad_hw.len(), rows)?;
-        expect("target boxes", self.boxes.as_ref().map_or(0, Vec::len), boxes)?;
-        expect("target outlines", self.vertices.as_ref().map_or(0, Vec::len), vertices)
+        if cfg.task != Task::Segmentation || cfg.auxiliary.is_on() {
+            expect("target boxes", self.boxes.as_ref().map_or(0, Vec::len), rows)?;
+        }
+        if cfg.task != Task::Detection {
+            expect("target outlines", self.vertices.as_ref().map_or(0, Vec::len), rows)?;
+        }
+        if cfg.auxiliary.has_pretext() && !cfg.auxiliary.pretext_classes.is_empty() {
+            expect("rows of labels", self.labels.as_ref().map_or(0, Vec::len), rows)?;
+            for labels in self.labels.iter().flatten() {
+                expect("labels of a row", labels.len(), cfg.auxiliary.pretext_classes.len())?;
+                for (&label, &classes) in labels.iter().zip(&cfg.auxiliary.pretext_classes) {
+                    if label != u32::MAX && label as usize >= classes {
+                        let expected = format!("below {classes}");
+                        return Err(ModelError::Batch {
+                            what: "as label",
+                            found: label.to_string(),
+                            expected,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -34,13 +34,13 @@ impl Fusion {
         })
     }
 
-    /// -> tanh of the fused map, `[B, widths[5], h, w]`.
+    /// -> the fused map before its tanh, `[B, widths[5], h, w]`.
     pub fn forward(&self, levels: &Levels, pass: &Pass) -> Result<Tensor> {
         let low = self.low_to_middle.forward(&pool(&levels.low, self.pool_low)?, pass)?;
         let middle = Tensor::cat(&[&low, &levels.middle], 1)?;
         let middle = self.middle_to_top.forward(&pool(&middle, self.pool_middle)?, pass)?;
         let x = Tensor::cat(&[&middle, &levels.top], 1)?;
-        self.top[1].forward(&self.top[0].forward(&x, pass)?, pass)?.tanh()
+        self.top[1].forward(&self.top[0].forward(&x, pass)?, pass)
     }
 }
 

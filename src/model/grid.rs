@@ -3,10 +3,12 @@
 use candle_core::{Device, Result, Tensor};
 
 /// Cells of the map and, for each row of the batch, its padding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     pub height: usize,
     pub width: usize,
+    /// Height and width of a cell in pixels.
+    pub cell: [f32; 2],
     /// Row by row `height * width` cells; true = ignored.
     pub padding: Vec<Vec<bool>>,
 }
@@ -24,7 +26,8 @@ impl Grid {
                 })
                 .collect()
         };
-        Self { height, width, padding: images.iter().map(cell).collect() }
+        let size = [pixels.0 as f32 / height as f32, pixels.1 as f32 / width as f32];
+        Self { height, width, cell: size, padding: images.iter().map(cell).collect() }
     }
 
     pub fn cells(&self) -> usize {
@@ -35,6 +38,12 @@ impl Grid {
     pub fn select(&self, rows: &[u32]) -> Self {
         let padding = rows.iter().map(|&row| self.padding[row as usize].clone()).collect();
         Self { padding, ..*self }
+    }
+
+    /// Middle (x, y) of cell `i` in pixels.
+    pub fn middle(&self, i: usize) -> [f32; 2] {
+        let [height, width] = self.cell;
+        [((i % self.width) as f32 + 0.5) * width, ((i / self.width) as f32 + 0.5) * height]
     }
 
     /// Valid columns and rows of each image in cells, `[B, 2]`: the map's width times the share of

@@ -22,9 +22,13 @@ pub struct Targets {
     /// Height and width of each row's image in its own padding: what coordinates are divided by
     /// (quirk 18).
     pub pad_hw: Vec<(usize, usize)>,
-    /// x1, y1, x2, y2 in pixels of the resized image; present for detection and multi-task.
+    /// x1, y1, x2, y2 in pixels of the resized image; needed for detection, multi-task and
+    /// auxiliary losses. In segmentation they don't become tokens.
     pub boxes: Option<Vec<[f64; 4]>>,
     /// Up to `vertices` points (x, y) in pixels of the resized image; missing ones are the end
-    /// token. Present for segmentation and multi-task.
+    /// token. Needed for segmentation and multi-task; a negative one in between is missing too.
     pub vertices: Option<Vec<Vec<[f32; 2]>>>,
+    /// The referents' labels for the pretext task, one for each of `pretext_classes`;
+    /// `u32::MAX` = unknown.
+    pub labels: Option<Vec<Vec<u32>>>,
 }

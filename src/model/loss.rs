@@ -8,19 +8,28 @@ use crate::nn::ops::{SoftTarget, cross_entropy};
 
 /// What one position of the sequence should say.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Goal {
+pub(super) struct Goal {
     token: u32,
     /// The coordinate in bins, unrounded; None for the end token.
     position: Option<f32>,
     weight: f32,
+    /// The vertex (x, y) it belongs to, in shares of the padded size.
+    pub vertex: Option<[f32; 2]>,
 }
 
 /// The goals of a row: its tokens, each phase closed by the end token (quirk 16).
-fn goals(cfg: &ModelConfig, sequence: &Sequence) -> Vec<Goal> {
-    let coordinates = sequence.tokens.iter().zip(&sequence.positions);
-    let mut goals: Vec<Goal> =
-        coordinates.map(|(&token, &position)| Goal { token, position, weight: 1.0 }).collect();
-    let end = Goal { token: cfg.end_token(), position: None, weight: 1.0 };
+pub(super) fn goals(cfg: &ModelConfig, sequence: &Sequence) -> Vec<Goal> {
+    let bounds = if cfg.task == Task::Segmentation { 0 } else { 4 };
+    let vertex = |i: usize| {
+        let first = i - i % 2;
+        let [x, y] = [sequence.positions[first]?, sequence.positions[first + 1]?];
+        Some([x / cfg.bins as f32, y / cfg.bins as f32]).filter(|_| i >= bounds)
+    };
+    let coordinates = sequence.tokens.iter().zip(&sequence.positions).enumerate();
+    let mut goals: Vec<Goal> = coordinates
+        .map(|(i, (&token, &position))| Goal { token, position, weight: 1.0, vertex: vertex(i) })
+        .collect();
+    let end = Goal { token: cfg.end_token(), position: None, weight: 1.0, vertex: None };
     if cfg.task == Task::MultiTask {
         goals.insert(4, end);
     }
@@ -49,18 +58,25 @@ pub fn target_tokens(cfg: &ModelConfig, sequences: &[Sequence]) -> Vec<Vec<u32>>
 ///
 /// The target class gets 1 - e and every other class e / classes, so the sum is below 1
 /// (quirk 16). With `soft_target_sigma` a coordinate's target is a Gaussian around it, without
-/// smoothing. `logits` is `[B, L, bins + 1]`.
+/// smoothing, and the loss is the divergence from it divided by the sum of the weights.
+/// `logits` is `[B, L, bins + 1]`.
 pub fn token_loss(cfg: &ModelConfig, logits: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
     let (b, l, classes) = logits.dims3()?;
+    let soft = cfg.loss.soft_target_sigma > 0.0;
+    let goals: Vec<Goal> = sequences.iter().flat_map(|sequence| goals(cfg, sequence)).collect();
+    let total = if soft { goals.iter().map(|goal| goal.weight).sum() } else { (b * l) as f32 };
     let others = cfg.loss.label_smoothing / classes as f64;
-    let targets = sequences
+    let mut entropy = 0.0;
+    let targets = goals
         .iter()
-        .flat_map(|sequence| goals(cfg, sequence))
         .map(|goal| {
-            let weight = goal.weight / (b * l) as f32;
+            let weight = goal.weight / total;
             match goal.position {
-                Some(position) if cfg.loss.soft_target_sigma > 0.0 => {
-                    SoftTarget { weight, others: 0.0, peaks: bell(cfg, position) }
+                Some(position) if soft => {
+                    let peaks = bell(cfg, position);
+                    entropy -=
+                        weight * peaks.iter().map(|(_, p)| p * p.max(f32::MIN_POSITIVE).ln()).sum::<f32>();
+                    SoftTarget { weight, others: 0.0, peaks }
                 }
                 _ => {
                     let beyond = 1.0 - cfg.loss.label_smoothing - others;
@@ -70,7 +86,8 @@ pub fn token_loss(cfg: &ModelConfig, logits: &Tensor, sequences: &[Sequence]) ->
             }
         })
         .collect();
-    cross_entropy(logits, targets)
+    let loss = cross_entropy(logits, targets)?;
+    if soft { loss - f64::from(entropy) } else { Ok(loss) }
 }
 
 /// A Gaussian over the bins around a position, counted from the middle of each bin.

@@ -1,6 +1,8 @@
 //! The network, as the paper draws it.
 
+mod aim;
 mod attention;
+mod auxiliary;
 mod check;
 mod co_content;
 mod darknet;
@@ -17,11 +19,12 @@ pub mod quantise;
 mod rules;
 mod transformer;
 
+pub use auxiliary::AuxiliaryLosses;
 pub use co_content::line as co_content_line;
 pub use decode::{Answer, Constraint, Phase, Spoken, Strategy};
 pub use error::ModelError;
 pub use grid::Grid;
 pub use inputs::{Inputs, Targets};
 pub use loss::{target_tokens, token_loss};
-pub use network::{Encoded, Network, Visual};
+pub use network::{Encoded, Losses, Network, Visual};
 pub use quantise::Sequence;

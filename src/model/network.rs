@@ -6,6 +6,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::attention::padding_bias;
+use super::auxiliary::{Auxiliary, AuxiliaryLosses, Observed};
 use super::co_content::CoContent;
 use super::darknet::Darknet;
 use super::fusion::Fusion;
@@ -22,7 +23,7 @@ use crate::nn::{GroupNorm, Linear, Parameters, Pass, init, lookup, table};
 /// What an image gives before any words are read; many expressions can share it.
 #[derive(Clone, Debug)]
 pub struct Visual {
-    /// tanh of the fused map, cell by cell: `[images, h * w, C]`.
+    /// The fused map before its tanh, cell by cell: `[images, h * w, C]`.
     cells: Tensor,
     grid: Grid,
 }
@@ -57,6 +58,20 @@ pub struct Network {
     /// Start of the box and of the outline in the multi-task sequence, `[2, D]`.
     task_tokens: Option<Tensor>,
     fusion: Fusion,
+    auxiliary: Auxiliary,
+}
+
+/// The training loss and what it is the weighted sum of; scalars. Auxiliary losses that are
+/// switched off are absent.
+#[derive(Clone, Debug)]
+pub struct Losses {
+    pub total: Tensor,
+    pub tokens: Tensor,
+    pub auxiliary: AuxiliaryLosses,
+    /// `[B, L, bins + 1]`.
+    pub logits: Tensor,
+    /// What the logits should say.
+    pub sequences: Vec<Sequence>,
 }
 
 impl Network {
@@ -132,6 +147,7 @@ impl Network {
             predictor,
             task_tokens,
             fusion: Fusion::new(&cfg.darknet, vb.pp("fusion"))?,
+            auxiliary: Auxiliary::new(cfg, vb.pp("auxiliary"))?,
         })
     }
 
@@ -172,11 +188,12 @@ impl Network {
         pass.watch(|| "fusion_lang".into(), &language);
         let own_image = image_of.iter().enumerate().all(|(i, &image)| i == image as usize)
             && image_of.len() == visual.cells.dim(0)?;
+        let cells = visual.cells.tanh()?;
         let (cells, grid) = if own_image {
-            (visual.cells.clone(), visual.grid.clone())
+            (cells, visual.grid.clone())
         } else {
-            let rows = Tensor::new(image_of, visual.cells.device())?;
-            (visual.cells.index_select(&rows, 0)?, visual.grid.select(image_of))
+            let rows = Tensor::new(image_of, cells.device())?;
+            (cells.index_select(&rows, 0)?, visual.grid.select(image_of))
         };
         let mut features = cells.broadcast_mul(&language)?;
         pass.watch(|| "fusion".into(), &features);
@@ -215,14 +232,26 @@ impl Network {
 
     /// Teacher forcing: logits `[B, L, bins + 1]` of each position given the true tokens before.
     pub fn teacher(&self, encoded: &Encoded, sequences: &[Sequence], pass: &Pass) -> Result<Tensor> {
-        let x = self.embed(encoded, sequences)?;
-        let Decoded { hidden, .. } = self.decoder.forward(&x, &encoded.source, &mut Past::default(), pass)?;
-        let logits = self.logits(&hidden)?;
-        pass.watch(|| "logits".into(), &logits);
+        let (logits, _) = self.teacher_looking(encoded, sequences, pass)?;
         Ok(logits)
     }
 
-    /// The training loss, one number.
+    /// Teacher forcing, and where each decoder layer looked, `[B, heads, L, N]`.
+    fn teacher_looking(
+        &self,
+        encoded: &Encoded,
+        sequences: &[Sequence],
+        pass: &Pass,
+    ) -> Result<(Tensor, Vec<Tensor>)> {
+        let x = self.embed(encoded, sequences)?;
+        let Decoded { hidden, attention } =
+            self.decoder.forward(&x, &encoded.source, &mut Past::default(), pass)?;
+        let logits = self.logits(&hidden)?;
+        pass.watch(|| "logits".into(), &logits);
+        Ok((logits, attention))
+    }
+
+    /// The training loss.
     ///
     /// # Errors
     /// [`ModelError::Batch`] when inputs or targets don't fit together or lack what the task needs.
@@ -231,12 +260,24 @@ impl Network {
         inputs: &Inputs,
         targets: &Targets,
         pass: &Pass,
-    ) -> std::result::Result<Tensor, ModelError> {
-        targets.check(self.cfg.task, inputs.image_of.len())?;
-        let encoded = self.forward(inputs, pass)?;
+    ) -> std::result::Result<Losses, ModelError> {
+        inputs.check()?;
+        targets.check(&self.cfg, inputs.image_of.len())?;
+        let visual = self.visual(&inputs.images, &inputs.image_hw, pass)?;
+        let encoded = self.encode(&visual, &inputs.image_of, &inputs.words, pass)?;
         let sequences = Sequence::of_targets(&self.cfg, targets);
-        let logits = self.teacher(&encoded, &sequences, pass)?;
-        Ok(token_loss(&self.cfg, &logits, &sequences)?)
+        let (logits, attention) = self.teacher_looking(&encoded, &sequences, pass)?;
+        let tokens = token_loss(&self.cfg, &logits, &sequences)?;
+        let observed = Observed {
+            fused: &visual.cells,
+            image_of: &inputs.image_of,
+            memory: &encoded.memory,
+            attention: &attention,
+            grid: &encoded.grid,
+        };
+        let auxiliary = self.auxiliary.losses(&self.cfg, observed, targets, &sequences)?;
+        let total = auxiliary.add_to(&(&tokens * self.cfg.loss.token_weight)?, &self.cfg.auxiliary)?;
+        Ok(Losses { total, tokens, auxiliary, logits, sequences })
     }
 
     /// The decoder's input: a start, then the tokens (quirks 12 and 59).

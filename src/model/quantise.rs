@@ -25,9 +25,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// The sequences of a batch; each has as many tokens as `cfg` says.
-    ///
-    /// # Panics
-    /// If `targets` lack what the task needs; [`Targets::check`] says so as an error first.
+    /// [`Targets::check`] says whether the targets have what the task needs.
     pub fn of_targets(cfg: &ModelConfig, targets: &Targets) -> Vec<Self> {
         (0..targets.pad_hw.len()).map(|row| Self::of_row(cfg, targets, row)).collect()
     }
@@ -35,13 +33,13 @@ impl Sequence {
     fn of_row(cfg: &ModelConfig, targets: &Targets, row: usize) -> Self {
         let (height, width) = targets.pad_hw[row];
         let mut sequence = Self::default();
-        if let Some(boxes) = &targets.boxes {
+        if let (Task::Detection | Task::MultiTask, Some(boxes)) = (cfg.task, &targets.boxes) {
             for (i, &coordinate) in boxes[row].iter().enumerate() {
                 let size = [width, height][i % 2];
                 sequence.push(cfg, quantise(coordinate, size, cfg.bins).max(0), coordinate, size);
             }
         }
-        if let Some(vertices) = &targets.vertices {
+        if let (Task::Segmentation | Task::MultiTask, Some(vertices)) = (cfg.task, &targets.vertices) {
             for vertex in 0..cfg.vertices {
                 for (axis, size) in [width, height].into_iter().enumerate() {
                     // A missing vertex is absent or negative, which division could round to 0.

@@ -12,7 +12,7 @@ use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
 use crate::checkpoint::{Store, TrainState};
 use crate::config::Config;
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
-use crate::model::{Network, Sequence, token_loss};
+use crate::model::Network;
 use crate::nn::{Parameter, Parameters, Pass};
 use crate::random::Stream;
 use crate::report::Log;
@@ -166,23 +166,19 @@ impl Trainer {
         let cfg = &self.config.model;
         let mut targets = batch.targets(cfg.task);
         shuffle_vertices(&mut targets, cfg.vertices, train.shuffle_fraction, &mut stream("shuffle"));
-        let sequences = Sequence::of_targets(cfg, &targets);
+        let losses = self.network.loss(&batch.inputs(&self.device)?, &targets, &pass)?;
 
-        let encoded = self.network.forward(&batch.inputs(&self.device)?, &pass)?;
-        let logits = self.network.teacher(&encoded, &sequences, &pass)?;
-        let loss = token_loss(cfg, &logits, &sequences)?;
-
-        let value = f64::from(loss.to_scalar::<f32>()?);
+        let value = f64::from(losses.total.to_scalar::<f32>()?);
         if !value.is_finite() {
             return Err(self.non_finite("the loss", value, batch));
         }
         if part == 0 && (self.state.step + 1).is_multiple_of(train.log_every.max(1)) {
-            interval.accuracy = Accuracy::of(cfg, &logits, &sequences, &batch.row_pad_hw())?;
+            interval.accuracy = Accuracy::of(cfg, &losses.logits, &losses.sequences, &batch.row_pad_hw())?;
         }
         interval.loss(value);
         self.state.loss_sum += value;
         self.state.loss_batches += 1;
-        Ok(Gradients::take(&mut loss.backward()?, &self.trainable)?)
+        Ok(Gradients::take(&mut losses.total.backward()?, &self.trainable)?)
     }
 
     fn non_finite(&self, what: &'static str, value: f64, batch: &Batch) -> TrainError {

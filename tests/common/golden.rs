@@ -69,7 +69,7 @@ impl Case {
             let points = |row: &Vec<Vec<f32>>| row[0].iter().zip(&row[1]).map(|(&x, &y)| [x, y]).collect();
             rows.iter().map(points).collect()
         });
-        Ok(Targets { pad_hw: self.sizes("in.pad_hw"), boxes, vertices })
+        Ok(Targets { pad_hw: self.sizes("in.pad_hw"), boxes, vertices, labels: None })
     }
 
     /// Tokens of a golden sequence, [rows][length].
