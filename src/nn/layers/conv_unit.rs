@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
-use crate::nn::ops::{BatchNormed, batch_norm_eval, batch_norm_train, conv2d, running_average};
+use crate::nn::ops::{BatchNormed, batch_norm_train, conv2d, conv2d_scale_shift, folded, running_average};
 use crate::nn::{Pass, init};
 
 /// Slope of the leaky ReLU.
@@ -53,11 +53,13 @@ impl ConvUnit {
 
     /// `[B, inputs, H, W]` -> `[B, outputs, ceil(H / stride), ceil(W / stride)]`.
     pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let x = conv2d(x, &self.kernel, self.stride, self.kernel.dim(2)? / 2)?;
+        let padding = self.kernel.dim(2)? / 2;
         if !pass.is_training() {
             let statistics = (&self.running_mean.detach(), &self.running_var.detach());
-            return batch_norm_eval(&x, &self.weight, &self.bias, statistics, EPSILON, Some(SLOPE));
+            let [scale, shift] = folded(&self.weight, &self.bias, statistics, EPSILON)?;
+            return conv2d_scale_shift(x, &self.kernel, [&scale, &shift], Some(SLOPE), self.stride, padding);
         }
+        let x = conv2d(x, &self.kernel, self.stride, padding)?;
         let normed = batch_norm_train(&x, &self.weight, &self.bias, EPSILON, Some(SLOPE))?;
         self.update(&normed)?;
         Ok(normed.output)

@@ -61,19 +61,16 @@ pub fn batch_norm_train(
     Ok(BatchNormed { output, mean, variance })
 }
 
-/// Batch norm with given statistics: `leaky((x - mean) / sqrt(variance + eps) weight + bias)`.
-pub fn batch_norm_eval(
-    x: &Tensor,
+/// The scale and the shift, [c] each, that batch norm with given statistics comes down to.
+pub fn folded(
     weight: &Tensor,
     bias: &Tensor,
-    statistics: (&Tensor, &Tensor),
+    (mean, variance): (&Tensor, &Tensor),
     eps: f64,
-    slope: Option<f64>,
-) -> Result<Tensor> {
-    let (mean, variance) = statistics;
+) -> Result<[Tensor; 2]> {
     let scale = weight.div(&(variance + eps)?.sqrt()?)?;
     let shift = bias.sub(&mean.mul(&scale)?)?;
-    scale_shift(x, &scale, &shift, slope)
+    Ok([scale, shift])
 }
 
 /// `leaky(scale x + shift)` with `scale` and `shift` [c] for `x` [n, c, ...].
@@ -104,10 +101,11 @@ struct Normalise {
 
 /// What happens to the values of one channel: `leaky(scale x + shift)`.
 #[derive(Clone, Copy)]
-struct Channel {
-    scale: f32,
-    shift: f32,
-    slope: f32,
+pub(super) struct Channel {
+    pub scale: f32,
+    pub shift: f32,
+    /// 1: no activation.
+    pub slope: f32,
 }
 
 impl Channel {
@@ -325,6 +323,12 @@ wide! {
         }
     }
 
+    pub(super) fn activate_in_place(x: &mut [f32], channel: Channel) {
+        for x in x {
+            *x = channel.output(*x);
+        }
+    }
+
     fn gradient_sums(x: &[f32], grad: &[f32], channel: Channel, mean: f32) -> (f32, f32) {
         let g = sum2(x, grad, #[inline(always)] |x, g| channel.gradient(x, g));
         (g, sum2(x, grad, #[inline(always)] |x, g| channel.gradient(x, g) * (x - mean)))
@@ -366,7 +370,8 @@ mod tests {
             let (mean, variance) = (random("mean", c)?, (random("var", c)?.sqr()? + 0.1)?);
             let norm = |t: &[Tensor]| {
                 let as_x = |s: &Tensor| s.to_dtype(t[0].dtype());
-                batch_norm_eval(&t[0], &t[1], &t[2], (&as_x(&mean)?, &as_x(&variance)?), 1e-5, Some(0.1))
+                let [scale, shift] = folded(&t[1], &t[2], (&as_x(&mean)?, &as_x(&variance)?), 1e-5)?;
+                scale_shift(&t[0], &scale, &shift, Some(0.1))
             };
             check(norm, &inputs, 1e-5)?;
         }

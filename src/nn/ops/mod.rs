@@ -23,8 +23,8 @@ mod storage;
 mod testing;
 
 pub use activation::leaky_relu;
-pub use batch_norm::{BatchNormed, batch_norm_eval, batch_norm_train, running_average, scale_shift};
-pub use conv::conv2d;
+pub use batch_norm::{BatchNormed, batch_norm_train, folded, running_average, scale_shift};
+pub use conv::{conv2d, conv2d_scale_shift};
 pub use cross_entropy::{SoftTarget, cross_entropy};
 pub use dropout::dropout;
 pub use gru::{GruWeights, gru};

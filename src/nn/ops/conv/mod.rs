@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use self::im2col::Geometry;
 use self::product::{Kernels, Needed};
+use super::batch_norm::{Channel, activate_in_place, scale_shift};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
 /// `x` [n, c, h, w] convolved with `w` [o, c, kh, kw], zero padding on all four sides, giving
@@ -16,6 +17,35 @@ pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<T
         return x.conv2d(w, padding, stride, 1, 1);
     }
     x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
+}
+
+/// `leaky(scale conv2d(x, w) + shift)` with `scale` and `shift` [o]: a convolution with its batch norm in
+/// evaluation. On the CPU, and where no gradient is recorded, the planes are finished while warm.
+pub fn conv2d_scale_shift(
+    x: &Tensor,
+    w: &Tensor,
+    [scale, shift]: [&Tensor; 2],
+    slope: Option<f64>,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
+    let all = [x, w, scale, shift];
+    if all.iter().any(|t| t.track_op() || !is_f32_on_cpu(t)) {
+        return scale_shift(&conv2d(x, w, stride, padding)?, scale, shift, slope);
+    }
+    let (n, g, o) = geometry(x.shape(), w.shape(), stride, padding)?;
+    if scale.dims() != [o] || shift.dims() != [o] {
+        bail!("{:?} scales and {:?} shifts for {o} channels", scale.shape(), shift.shape())
+    }
+    let slope = slope.unwrap_or(1.0) as f32;
+    let out = read(all, |[x, w, scales, shifts]| {
+        Kernels { w, o, g: &g }.forward(x, n, &|planes| {
+            for ((plane, &scale), &shift) in planes.chunks_mut(g.out_plane()).zip(scales).zip(shifts) {
+                activate_in_place(plane, Channel { scale, shift, slope });
+            }
+        })
+    })?;
+    tensor(out, (n, o, g.out_height, g.out_width), x)
 }
 
 /// The number of images, the sizes and the channels of the output.
@@ -56,7 +86,7 @@ impl CustomOp2 for Conv2d {
     ) -> Result<(CpuStorage, Shape)> {
         let (n, g, o) = geometry(x_layout.shape(), w_layout.shape(), self.stride, self.padding)?;
         let kernels = Kernels { w: slice(w, w_layout)?, o, g: &g };
-        let out = kernels.forward(slice(x, x_layout)?, n, &|_, _| ());
+        let out = kernels.forward(slice(x, x_layout)?, n, &|_| ());
         Ok((CpuStorage::F32(out), (n, o, g.out_height, g.out_width).into()))
     }
 
@@ -82,7 +112,7 @@ impl CustomOp2 for Conv2d {
 mod tests {
     use candle_core::Var;
 
-    use super::super::testing::{assert_close, random};
+    use super::super::testing::{assert_close, random, values};
     use super::*;
 
     /// (images, channels, height, width, out channels, kernel, stride, padding)
@@ -169,6 +199,16 @@ mod tests {
         assert!(dx.is_none() && dw.is_some());
         let (dx, dw) = conv.bwd(&x_var, &w, &y, &y)?;
         assert!(dx.is_some() && dw.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn finished_planes_equal_the_separate_steps() -> Result<()> {
+        let (x, w) = (random("x", (9, 4, 9, 7))?, random("w", (6, 4, 3, 3))?);
+        let (scale, shift) = (random("scale", 6)?, random("shift", 6)?);
+        let fused = conv2d_scale_shift(&x, &w, [&scale, &shift], Some(0.1), 2, 1)?;
+        let steps = scale_shift(&conv2d(&x, &w, 2, 1)?, &scale, &shift, Some(0.1))?;
+        assert_eq!(values(&fused), values(&steps));
         Ok(())
     }
 

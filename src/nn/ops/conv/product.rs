@@ -92,9 +92,9 @@ pub type Gradients = (Option<Vec<f32>>, Option<Vec<f32>>);
 const PARTIAL_NUMBERS: usize = 1 << 22;
 
 impl Kernels<'_> {
-    /// The convolution of `n` images. `finish(image, planes)` is called once for the output planes of
-    /// each image while they are warm.
-    pub fn forward(self, x: &[f32], n: usize, finish: &(impl Fn(usize, &mut [f32]) + Sync)) -> Vec<f32> {
+    /// The convolution of `n` images. `finish(planes)` is called once for the output planes of each
+    /// image while they are warm.
+    pub fn forward(self, x: &[f32], n: usize, finish: &(impl Fn(&mut [f32]) + Sync)) -> Vec<f32> {
         let Self { g, o, .. } = self;
         let out_image = o * g.out_plane();
         let mut out = vec![0f32; n * out_image];
@@ -111,7 +111,7 @@ impl Kernels<'_> {
             for tile in tiles(images, g) {
                 self.forward_tile(x, &tile, out, inner);
             }
-            for_chunks(out, out_image, inner, |image, planes| finish(first + image, planes));
+            for_chunks(out, out_image, inner, |_, planes| finish(planes));
         };
         if n.div_ceil(together) >= rayon::current_num_threads() {
             for_chunks(&mut out, group, threads, |index, out| run(index, out, Parallelism::None));
