@@ -62,6 +62,9 @@ pub struct ModelConfig {
     pub sine_in_values: bool,
     /// Not in the reference: tokens are decoded at the centre of their bin, not at its lower edge.
     pub decode_at_centre: bool,
+    /// Not in the reference: vertices name pixels of the mask's rim, so an outline is stretched by
+    /// one pixel of the resized image to cover those on its far sides. Matters for small images.
+    pub outline_covers_pixels: bool,
     pub darknet: DarknetConfig,
     pub language: LanguageConfig,
     pub loss: LossConfig,
@@ -90,6 +93,7 @@ impl Default for ModelConfig {
             co_content_axes: CoContentAxes::Crossed,
             sine_in_values: false,
             decode_at_centre: false,
+            outline_covers_pixels: false,
             darknet: DarknetConfig::default(),
             language: LanguageConfig::default(),
             loss: LossConfig::default(),

@@ -53,7 +53,8 @@ impl Sequence {
                         Task::MultiTask => quantise(f64::from(coordinate), size, cfg.bins),
                         Task::Segmentation | Task::Detection => quantise_f32(coordinate, size, cfg.bins),
                     };
-                    sequence.push(cfg, bin, f64::from(coordinate), size);
+                    // A vertex is a pixel of the rim: it lies in the middle of it.
+                    sequence.push(cfg, bin, f64::from(coordinate) + 0.5, size);
                 }
             }
         }
@@ -82,11 +83,31 @@ fn offset(cfg: &ModelConfig) -> f64 {
 }
 
 /// Vertices of an outline: what stands before the first end token, without an odd last value, in
-/// pixels of an image padded to `pad_hw` (quirk 21).
+/// pixels of an image padded to `pad_hw` (quirk 21). With `outline_covers_pixels` it is stretched
+/// by a pixel.
 pub fn outline(cfg: &ModelConfig, tokens: &[u32], pad_hw: (usize, usize)) -> Vec<[f64; 2]> {
     let end = tokens.iter().position(|&token| token == cfg.end_token()).unwrap_or(tokens.len());
-    let scale = |token: u32, size: usize| (f64::from(token) + offset(cfg)) / cfg.bins as f64 * size as f64;
-    tokens[..end].chunks_exact(2).map(|pair| [scale(pair[0], pad_hw.1), scale(pair[1], pad_hw.0)]).collect()
+    let offset = if cfg.outline_covers_pixels { 0.0 } else { offset(cfg) };
+    let scale = |token: u32, size: usize| (f64::from(token) + offset) / cfg.bins as f64 * size as f64;
+    let pairs = tokens[..end].chunks_exact(2);
+    let mut points: Vec<[f64; 2]> =
+        pairs.map(|pair| [scale(pair[0], pad_hw.1), scale(pair[1], pad_hw.0)]).collect();
+    if cfg.outline_covers_pixels {
+        cover_pixels(&mut points);
+    }
+    points
+}
+
+/// Vertices name pixels: an outline from pixel a to pixel b covers b - a + 1 of them, but b - a
+/// when it is filled. Stretches it so that its far sides include their pixels.
+fn cover_pixels(points: &mut [[f64; 2]]) {
+    for axis in 0..2 {
+        let low = points.iter().map(|point| point[axis]).fold(f64::INFINITY, f64::min);
+        let high = points.iter().map(|point| point[axis]).fold(f64::NEG_INFINITY, f64::max);
+        if high > low {
+            points.iter_mut().for_each(|point| point[axis] += (point[axis] - low) / (high - low));
+        }
+    }
 }
 
 /// The box x1, y1, x2, y2 of its four tokens, in pixels; float32 arithmetic (quirk 27).
@@ -94,4 +115,17 @@ pub fn dequantise_box(cfg: &ModelConfig, tokens: [u32; 4], pad_hw: (usize, usize
     let sizes = [pad_hw.1, pad_hw.0, pad_hw.1, pad_hw.0];
     let offset = offset(cfg) as f32;
     std::array::from_fn(|i| (tokens[i] as f32 + offset) * sizes[i] as f32 / cfg.bins as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outline_that_covers_pixels_has_the_box_of_its_mask() {
+        let cfg = ModelConfig { bins: 64, outline_covers_pixels: true, ..ModelConfig::default() };
+        // The rim of the pixels 10..=20 by 30..=34.
+        let points = outline(&cfg, &[10, 30, 10, 34, 20, 34, 20, 30, 64], (64, 64));
+        assert_eq!(points, [[10.0, 30.0], [10.0, 35.0], [21.0, 35.0], [21.0, 30.0]]);
+    }
 }
