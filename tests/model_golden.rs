@@ -7,10 +7,11 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Result, Tensor};
 use common::golden::{Case, difference, json};
-use partial_res::config::Task;
+use partial_res::config::{Task, TrainConfig};
 use partial_res::model::{Encoded, Network, Sequence, Strategy, target_tokens, token_loss};
 use partial_res::nn::{Parameters, Pass, Role};
 use partial_res::random::Stream;
+use partial_res::train::{Adam, Gradients, clip_factor};
 use serde_json::Value;
 
 /// Where an activation we watch stands in the golden file, and the order of its axes there.
@@ -199,6 +200,34 @@ fn seqtr_boxes() -> Result<()> {
 #[test]
 fn seqtr_boxes_and_masks() -> Result<()> {
     check("plain_both12", [3, 3])
+}
+
+/// Four steps of Adam (amsgrad, clip 0.15) on the same batch: losses within 1e-3 of their value. The
+/// norms are compared to 1e-2: Adam turns the tiniest gradients into whole steps, so that rounding
+/// shows. The reference's own two records of the first norm differ by 4e-4 (see also
+/// [`step_off_the_kink`], on whose either side losses are within 1e-3).
+#[test]
+fn the_training_curve_of_the_reference() -> Result<()> {
+    let case = Case::open("prs_mask18");
+    let (network, parameters) = Network::create(&case.cfg, 64, 0, &Device::Cpu).unwrap();
+    common::fill_rule::fill(&parameters)?;
+    let (trainable, config) = (parameters.trainable(), TrainConfig::default());
+    let mut adam = Adam::new(&trainable, &config)?;
+    let curve = &case.info["train_curve"];
+    for step in 0..4 {
+        let pass = Pass::training(Stream::new(0, "dropout").child(step as u64));
+        let loss = network.loss(&case.inputs()?, &case.targets()?, &pass).unwrap().total;
+        let gradients = Gradients::take(&mut loss.backward()?, &trainable)?;
+        let norm = gradients.norm()?;
+        let loss = f64::from(loss.to_scalar::<f32>()?);
+        for (key, found, tolerance) in [("loss", loss, 1e-3), ("grad_norm_before_clip", norm, 1e-2)] {
+            let expected = curve[key][step].as_f64().unwrap();
+            let relative = (found / expected - 1.0).abs();
+            assert!(relative < tolerance, "step {step}, {key}: {found}, expected {expected}");
+        }
+        adam.step(&gradients, clip_factor(norm, config.clip), config.lr)?;
+    }
+    Ok(())
 }
 
 #[test]

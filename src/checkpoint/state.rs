@@ -18,6 +18,8 @@ pub struct TrainState {
     pub batch: usize,
     /// Finished optimizer steps.
     pub step: usize,
+    /// Learning rate of the last step.
+    pub lr: f64,
     /// Updates of the averaged weights (quirk 49).
     pub ema_updates: u64,
     /// Sum of the losses of the batches since the last evaluation, and their number.
@@ -28,8 +30,6 @@ pub struct TrainState {
     pub sample_seconds: f64,
     /// Seconds of training so far, pauses not counted.
     pub seconds: f64,
-    /// Images of the epoch in progress that could not be read.
-    pub bad_images: usize,
     /// Best mIoU on `val` (standard protocol) of the averaged weights, of the raw ones without.
     pub best_segm: Option<f64>,
     /// Best box accuracy on `val`, of the same weights.

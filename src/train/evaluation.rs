@@ -1,6 +1,6 @@
 //! What a training does between epochs: evaluate, remember the best, save.
 
-use super::{TrainError, Trainer, learning_rate};
+use super::{TrainError, Trainer};
 use crate::checkpoint::{Mark, Snapshot};
 use crate::eval::{Drawings, EvalOptions, evaluate};
 use crate::report::{Protocol, Weights, append_results, plot_results};
@@ -27,10 +27,9 @@ impl Trainer {
 
         let mut rows = report.rows(self.state.epoch, self.state.step);
         let state = &mut self.state;
-        let lr = learning_rate(&self.config.train, state.epoch - 1, 0, 1);
         for row in &mut rows {
             row.loss = (state.loss_batches > 0).then(|| state.loss_sum / state.loss_batches as f64);
-            row.lr = Some(lr);
+            row.lr = Some(state.lr);
             row.samples_per_s =
                 (state.sample_seconds > 0.0).then(|| state.samples as f64 / state.sample_seconds);
             row.seconds = Some(state.seconds);

@@ -144,6 +144,7 @@ impl Trainer {
                 average.update()?;
             }
             self.state.step += 1;
+            self.state.lr = lr;
         }
         let seconds = started.elapsed().as_secs_f64();
         interval.seconds += seconds;
