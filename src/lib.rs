@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod convert;
 pub mod data;
 pub mod device;
 pub mod eval;

@@ -136,7 +136,7 @@ fn step_off_the_kink(parameters: &Parameters) -> Result<()> {
 fn check(name: &'static str, activations: [usize; 2]) -> Result<()> {
     let case = Case::open(name);
     let (network, parameters) = Network::create(&case.cfg, 64, 0, &Device::Cpu).unwrap();
-    common::fill_rule::fill(&parameters)?;
+    common::filled::fill(&parameters)?;
     let shapes: HashMap<String, Vec<usize>> =
         parameters.all().iter().map(|p| (p.name.clone(), p.var.dims().to_vec())).collect();
     let count = |trainable: bool| -> usize {

@@ -1,10 +1,6 @@
 //! The weights of the golden model cases: every tensor follows from its name and shape
 //! (../shared/golden/README.md, "Fill rule").
 
-use std::collections::HashMap;
-
-use candle_core::{DType, Device, Result, Tensor};
-use partial_res::nn::Parameters;
 use partial_res::random::{Stream, fnv1a};
 
 /// Offset and scale of a tensor's values.
@@ -62,20 +58,4 @@ pub fn values(name: &str, dims: &[usize]) -> Vec<f32> {
             if offset == 0.0 { value } else { offset + value }
         })
         .collect()
-}
-
-/// Fills a whole network.
-pub fn fill(parameters: &Parameters) -> Result<()> {
-    let tensors: HashMap<String, Tensor> = parameters
-        .all()
-        .into_iter()
-        .map(|parameter| {
-            let dims = parameter.var.dims();
-            let tensor = Tensor::from_vec(values(&parameter.name, dims), dims, &Device::Cpu)?;
-            Ok((parameter.name, tensor.to_dtype(if dims.is_empty() { DType::I64 } else { DType::F32 })?))
-        })
-        .collect::<Result<_>>()?;
-    let report = parameters.load(&tensors)?;
-    assert!(report.is_complete(), "{report:?}");
-    Ok(())
 }

@@ -1,2 +1,3 @@
 pub mod fill_rule;
+pub mod filled;
 pub mod golden;

@@ -1,0 +1,12 @@
+//! Files of other programs made ours: what `tools/convert` calls.
+//!
+//! Each conversion reads untrusted files with the bounded readers of [`crate::formats`], checks the
+//! result against what this program expects, and writes it whole or not at all through [`Output`].
+
+mod darknet;
+mod error;
+mod output;
+
+pub use darknet::{DarknetReport, convert_darknet, darknet_units};
+pub use error::ConvertError;
+pub use output::{Output, sha256};

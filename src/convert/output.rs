@@ -1,0 +1,129 @@
+//! Files that are written whole, and never over others unless that is wanted.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+use candle_core::Tensor;
+use safetensors::SafeTensorError;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::ConvertError;
+
+/// How files are put in place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Replace what is there.
+    pub force: bool,
+}
+
+impl Output {
+    /// Refuses a place that is taken. Called first, so that nothing is computed in vain.
+    pub fn check(self, path: &Path) -> Result<(), ConvertError> {
+        match path.exists() && !self.force {
+            true => Err(ConvertError::Exists { path: path.into() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets `fill` write a file beside `path`, syncs it and renames it to `path`. The folder is
+    /// made if need be.
+    pub fn write<E: From<ConvertError>>(
+        self,
+        path: &Path,
+        fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.check(path)?;
+        let failed = |source| ConvertError::Write { path: path.into(), source };
+        let file = beside(path).map_err(failed)?;
+        let mut writer = BufWriter::with_capacity(1 << 20, file.as_file());
+        fill(&mut writer)?;
+        let flushed = writer.flush();
+        drop(writer);
+        flushed.and_then(|()| persist(file, path)).map_err(failed)?;
+        Ok(())
+    }
+
+    /// [`Output::write`] of bytes that are there already.
+    pub fn bytes(self, path: &Path, bytes: &[u8]) -> Result<(), ConvertError> {
+        self.write(path, |writer| {
+            writer.write_all(bytes).map_err(|source| ConvertError::Write { path: path.into(), source })
+        })
+    }
+
+    /// A safetensors file.
+    pub fn tensors(self, path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(), ConvertError> {
+        self.check(path)?;
+        let failed = |source| ConvertError::Write { path: path.into(), source };
+        let file = beside(path).map_err(failed)?;
+        let written = match safetensors::serialize_to_file(tensors, None, file.path()) {
+            Ok(()) => persist(file, path),
+            Err(SafeTensorError::IoError(error)) => Err(error),
+            Err(other) => Err(io::Error::other(other)),
+        };
+        written.map_err(failed)
+    }
+}
+
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    // Temporary files are private to their owner; what is converted is not.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|failed| failed.error)?;
+    Ok(())
+}
+
+/// SHA-256 of a file, lower-case hexadecimal.
+pub fn sha256(path: &Path) -> Result<String, ConvertError> {
+    let failed = |source| ConvertError::Read { path: path.into(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_stays_unless_forced_and_half_a_file_is_never_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/file");
+        Output::default().bytes(&path, b"first").unwrap();
+        let refused = Output::default().bytes(&path, b"second").unwrap_err();
+        assert!(matches!(refused, ConvertError::Exists { .. }), "{refused}");
+
+        let broken = Output { force: true }.write(&path, |writer| {
+            writer.write_all(b"half").unwrap();
+            Err(ConvertError::Exists { path: "stands for any error".into() })
+        });
+        assert!(broken.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+
+        Output { force: true }.bytes(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(
+            sha256(&path).unwrap(),
+            "16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4"
+        );
+    }
+}

@@ -1,0 +1,35 @@
+//! Converts the files of the original programs, once, into what `partial-res` reads.
+
+mod darknet;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Make weights, checkpoints, vocabularies and annotations of the original programs ours
+///
+/// Files are never executed, only read; what is written is whole or not there at all.
+#[derive(Parser)]
+#[command(name = "convert", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Darknet(darknet::DarknetArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Darknet(args) => darknet::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
