@@ -210,7 +210,7 @@ fn seqtr_boxes_and_masks() -> Result<()> {
 fn the_training_curve_of_the_reference() -> Result<()> {
     let case = Case::open("prs_mask18");
     let (network, parameters) = Network::create(&case.cfg, 64, 0, &Device::Cpu).unwrap();
-    common::fill_rule::fill(&parameters)?;
+    common::filled::fill(&parameters)?;
     let (trainable, config) = (parameters.trainable(), TrainConfig::default());
     let mut adam = Adam::new(&trainable, &config)?;
     let curve = &case.info["train_curve"];
