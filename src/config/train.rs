@@ -41,6 +41,8 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Epochs over which the rate rises linearly: epoch e (from 0) has (e + 1) / (warmup_epochs + 1).
     pub warmup_epochs: usize,
+    /// Not in the reference: optimizer steps over which the rate rises linearly from 0; 0 is off.
+    pub warmup_steps: usize,
     pub schedule: Schedule,
     /// Epochs (from 1) whose rate is the first with the next factor.
     pub decay_epochs: Vec<usize>,
@@ -81,6 +83,7 @@ impl Default for TrainConfig {
             weight_decay: 0.0,
             clip: 0.15,
             warmup_epochs: 5,
+            warmup_steps: 0,
             schedule: Schedule::Step,
             decay_epochs: vec![75],
             decay_factor: 0.1,
