@@ -10,6 +10,7 @@ mod decode;
 mod error;
 mod fusion;
 mod grid;
+pub mod info;
 mod inputs;
 mod language;
 mod loss;

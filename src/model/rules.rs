@@ -5,6 +5,11 @@ use candle_core::Shape;
 use crate::config::ModelConfig;
 use crate::nn::Rules;
 
+/// Whether this module of DarkNet keeps its parameters.
+pub fn is_frozen_module(cfg: &ModelConfig, module: usize) -> bool {
+    module < cfg.darknet.frozen
+}
+
 impl Rules for ModelConfig {
     /// The first modules of DarkNet and the word table (quirk 3).
     fn frozen(&self, name: &str) -> bool {
@@ -13,7 +18,7 @@ impl Rules for ModelConfig {
         }
         name.strip_prefix("vis_enc.darknet.")
             .and_then(|rest| rest.split('.').next()?.parse::<usize>().ok())
-            .is_some_and(|module| module < self.darknet.frozen)
+            .is_some_and(|module| is_frozen_module(self, module))
     }
 
     /// The reference clones the first layer of encoder and decoder before it draws the matrices:
