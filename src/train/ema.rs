@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
+use super::gradients::CHUNK;
 use crate::nn::{Parameter, Role};
 
 /// A shadow of parameters and buffers (quirk 48).
@@ -107,10 +108,15 @@ impl InplaceOp2 for Blend {
         };
         let CpuStorage::F32(shadow) = shadow else { bail!("ema needs f32") };
         let value = &value.as_slice::<f32>()?[from..to];
-        let parts = shadow[start..end].par_chunks_mut(1 << 14).zip(value.par_chunks(1 << 14));
-        parts.for_each(|(shadow, value)| {
+        let blend = |shadow: &mut [f32], value: &[f32]| {
             shadow.iter_mut().zip(value).for_each(|(s, &v)| *s = decay * *s + (1.0 - decay) * v);
-        });
+        };
+        let shadow = &mut shadow[start..end];
+        if shadow.len() <= CHUNK {
+            blend(shadow, value);
+        } else {
+            shadow.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(s, v)| blend(s, v));
+        }
         Ok(())
     }
 }

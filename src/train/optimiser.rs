@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Ten
 use rayon::prelude::*;
 use thiserror::Error;
 
-use super::gradients::Gradients;
+use super::gradients::{CHUNK, Gradients};
 use crate::config::TrainConfig;
 use crate::nn::Parameter;
 
@@ -169,9 +169,6 @@ impl Update {
     }
 }
 
-/// Elements that one task updates.
-const CHUNK: usize = 1 << 14;
-
 fn span(layout: &Layout, name: &str) -> Result<std::ops::Range<usize>> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(start..end),
@@ -215,21 +212,29 @@ impl InplaceOp3 for MomentsOp {
         let moments = f32_slice_mut(moments, moments_layout, self.name())?;
         let (first, rest) = moments.split_at_mut(gradient.len());
         let (second, largest) = rest.split_at_mut(gradient.len());
-        let inputs = gradient.par_chunks(CHUNK).zip(parameter.par_chunks(CHUNK));
-        let parts = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)).zip(inputs);
-        parts.for_each(|((first, second), (gradient, parameter))| {
+        let advance = |first: &mut [f32], second: &mut [f32], gradient: &[f32], parameter: &[f32]| {
             let inputs = gradient.iter().zip(parameter);
             for ((m, v), (&g, &p)) in first.iter_mut().zip(second).zip(inputs) {
                 let g = g * scale + weight_decay * p;
                 *m += (1.0 - beta1) * (g - *m);
                 *v = *v * beta2 + (1.0 - beta2) * g * g;
             }
-        });
+        };
+        let raise = |largest: &mut [f32], second: &[f32]| {
+            largest.iter_mut().zip(second).for_each(|(l, &v)| *l = l.max(v));
+        };
+        if gradient.len() <= CHUNK {
+            advance(first, second, gradient, parameter);
+            if amsgrad {
+                raise(largest, second);
+            }
+            return Ok(());
+        }
+        let inputs = gradient.par_chunks(CHUNK).zip(parameter.par_chunks(CHUNK));
+        let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+        moments.zip(inputs).for_each(|((m, v), (g, p))| advance(m, v, g, p));
         if amsgrad {
-            let parts = largest.par_chunks_mut(CHUNK).zip(second.par_chunks(CHUNK));
-            parts.for_each(|(largest, second)| {
-                largest.iter_mut().zip(second).for_each(|(l, &v)| *l = l.max(v));
-            });
+            largest.par_chunks_mut(CHUNK).zip(second.par_chunks(CHUNK)).for_each(|(l, v)| raise(l, v));
         }
         Ok(())
     }
@@ -255,12 +260,18 @@ impl InplaceOp2 for ParameterOp {
         let parameter = f32_slice_mut(parameter, parameter_layout, self.name())?;
         let n = parameter.len();
         let second = if rule.amsgrad { &moments[2 * n..] } else { &moments[n..] };
-        let inputs = moments[..n].par_chunks(CHUNK).zip(second.par_chunks(CHUNK));
-        parameter.par_chunks_mut(CHUNK).zip(inputs).for_each(|(parameter, (first, second))| {
+        let first = &moments[..n];
+        let descend = |parameter: &mut [f32], first: &[f32], second: &[f32]| {
             for ((p, &m), &v) in parameter.iter_mut().zip(first).zip(second) {
                 *p -= step_size * (m / (v.sqrt() / root_correction + rule.eps));
             }
-        });
+        };
+        if n <= CHUNK {
+            descend(parameter, first, second);
+            return Ok(());
+        }
+        let moments = first.par_chunks(CHUNK).zip(second.par_chunks(CHUNK));
+        parameter.par_chunks_mut(CHUNK).zip(moments).for_each(|(p, (m, v))| descend(p, m, v));
         Ok(())
     }
 }

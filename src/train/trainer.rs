@@ -126,7 +126,7 @@ impl Trainer {
             let gradients = self.gradients(&batch, part, interval)?;
             sum = Some(match sum {
                 None => gradients,
-                Some(sum) => sum.add(gradients)?,
+                Some(sum) => sum.plus(gradients)?,
             });
             used += 1;
             self.state.samples += batch.len();
