@@ -2,6 +2,7 @@
 
 mod download;
 mod eval;
+mod info;
 mod predict;
 mod shapes;
 mod shared;
@@ -28,6 +29,7 @@ enum Command {
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
     Predict(predict::PredictArgs),
+    Info(info::InfoArgs),
     Shapes(shapes::ShapesArgs),
     Download(download::DownloadArgs),
 }
@@ -39,6 +41,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Shapes(args) => shapes::run(&args),
+        Command::Info(args) => info::run(&args),
         Command::Download(args) => download::run(&args),
     }
 }
