@@ -213,3 +213,68 @@ fn pretext(cfg: &ModelConfig, said: &Tensor, aim: &Aim, labels: Option<&[Vec<u32
 fn entropy(distribution: &[f32]) -> f32 {
     -distribution.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f32>()
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn number(tensor: &Tensor) -> f32 {
+        tensor.to_scalar().unwrap()
+    }
+
+    /// A map of 2 x 3 cells of 8 pixels whose last column is padding, and an object in it.
+    fn scene() -> (Grid, Aim) {
+        let grid = Grid::new(2, 3, (16, 24), &[(16, 16)]);
+        let aim = Aim::new(&grid, &[[2.0, 1.0, 10.0, 7.0]], &[(16, 16)]);
+        (grid, aim)
+    }
+
+    #[test]
+    fn the_aim_lies_on_the_object() {
+        let (grid, aim) = scene();
+        let weights = &aim.weights[0];
+        assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!([weights[2], weights[5]], [0.0; 2]);
+        // The box's middle is (6, 4) and both deviations are half a cell: exp(-1/8) to exp(-9/8).
+        assert!((weights[0] / weights[1] - 1f32.exp()).abs() < 1e-4);
+        assert!((weights[0] / weights[3] - 2f32.exp()).abs() < 1e-4);
+        let half = aim.halfway_to(0, [0.75, 0.75], &grid);
+        assert!((half.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!(half[4] > half[3] && half[2] == 0.0);
+    }
+
+    #[test]
+    fn perfect_answers_cost_nothing() -> Result<()> {
+        let (grid, aim) = scene();
+        let logits: Vec<f32> = aim.weights[0].iter().map(|p| p.max(1e-30).ln()).collect();
+        let logits = Tensor::from_vec(logits, (1, 6, 1), &Device::Cpu)?;
+        assert!(number(&grounding(&logits, &grid, &aim)?).abs() < 1e-5);
+        assert!(number(&grounding(&logits.zeros_like()?, &grid, &aim)?) > 0.1);
+
+        let truth = aim.boxes(&logits)?.reshape((1, 1, 4))?.broadcast_as((1, 6, 4))?.contiguous()?;
+        assert!(number(&grounding_box(&(&truth - 0.5)?, &aim)?).abs() < 1e-4);
+        let moved = grounding_box(&(&truth - 0.25)?, &aim)?;
+        // L1 5 (4 x 0.25); boxes 0.5 x 0.375 that overlap by 0.25 x 0.125 in a hull of 0.75 x 0.625.
+        let (common, union, hull) = (0.03125, 0.34375, 0.46875);
+        let expected = 5.0 + 1.0 - common / union + (hull - union) / hull;
+        assert!((number(&moved) - expected).abs() < 1e-4, "{}", number(&moved));
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_labels_cost_nothing() -> Result<()> {
+        let (_, aim) = scene();
+        let mut cfg = ModelConfig::default();
+        cfg.auxiliary.pretext_classes = vec![3, 2];
+        let sides = aim.sides(&Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?)?;
+        let said = Tensor::cat(&[&Tensor::zeros((1, 6, 5), sides.dtype(), &Device::Cpu)?, &sides], 2)?;
+        let loss =
+            |labels: [u32; 2]| pretext(&cfg, &said, &aim, Some(&[labels.to_vec()])).map(|x| number(&x));
+        assert!(loss([u32::MAX; 2])?.abs() < 1e-6);
+        assert!((loss([2, u32::MAX])? - 3f32.ln()).abs() < 1e-5);
+        assert!((loss([0, 1])? - 6f32.ln()).abs() < 1e-5);
+        Ok(())
+    }
+}

@@ -1,5 +1,7 @@
 //! The cells of the encoder's map and which of them lie inside their image.
 
+use std::collections::HashMap;
+
 use candle_core::{Device, Result, Tensor};
 
 /// Cells of the map and, for each row of the batch, its padding.
@@ -67,8 +69,14 @@ impl Grid {
     pub fn sine_code(&self, width: usize, device: &Device) -> Result<Tensor> {
         let n = width / 2;
         let steps: Vec<f32> = (0..n).map(|i| 10000f32.powf((2 * (i / 2)) as f32 / n as f32)).collect();
-        let mut code = Vec::with_capacity(self.padding.len() * self.cells() * width);
+        let mut code: Vec<f32> = Vec::with_capacity(self.padding.len() * self.cells() * width);
+        let mut known: HashMap<&[bool], usize> = HashMap::new();
         for padding in &self.padding {
+            if let Some(&start) = known.get(&padding[..]) {
+                code.extend_from_within(start..start + self.cells() * width);
+                continue;
+            }
+            known.insert(padding, code.len());
             let valid = |y: usize, x: usize| f32::from(u8::from(!padding[y * self.width + x]));
             for y in 0..self.height {
                 for x in 0..self.width {
