@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use partial_res::hub::{Hub, RepositoryId, Watch};
 use partial_res::report::Log;
 
+use super::shared::say;
+
 /// Download a checkpoint from the Hugging Face Hub into its cache
 ///
 /// An interrupted download goes on where it stopped; size and hash are verified. HF_ENDPOINT,
@@ -31,8 +33,7 @@ pub fn run(args: &DownloadArgs) -> Result<()> {
     let log = Log::stderr();
     let repository: RepositoryId = args.repository.parse()?;
     let path = snapshot(&Hub::from_env(), &repository, &args.revision, args.file.as_deref(), &log)?;
-    println!("{}", path.display());
-    Ok(())
+    Ok(say(path.display())?)
 }
 
 /// Brings the files of a checkpoint, or the one file, and returns the folder or the file.

@@ -1,16 +1,16 @@
 //! `partial-res eval`: scores of a checkpoint.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use partial_res::config::Config;
 use partial_res::data::Dataset;
 use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write_json};
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, network, open_checkpoint};
+use super::shared::{DeviceArgs, changed, network, open_checkpoint};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -41,8 +41,8 @@ pub struct EvalArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Expressions in a batch
-    #[arg(long, default_value_t = 32)]
-    batch_size: usize,
+    #[arg(long, default_value = "32")]
+    batch_size: NonZeroUsize,
     /// At most this many referents of a split, evenly spread; 0 is all
     #[arg(long, default_value_t = 0)]
     limit: usize,
@@ -91,7 +91,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
         let asked = Arc::new(dataset.split(split)?.with_vocabulary(checkpoint.vocabulary.clone()));
         opened = Some(dataset);
         let options = EvalOptions {
-            batch_size: args.batch_size,
+            batch_size: args.batch_size.get(),
             workers: config.data.workers,
             limit: args.limit,
             marks: !args.no_marks,
@@ -110,14 +110,4 @@ pub fn run(args: EvalArgs) -> Result<()> {
         log.line(format!("scores: {}", path.display()))?;
     }
     Ok(())
-}
-
-/// The checkpoint's configuration with `--set` applied; what the network is can't be changed.
-fn changed(config: &Config, sets: &[String]) -> Result<Config> {
-    let changed = config.with(sets)?;
-    anyhow::ensure!(
-        changed.model == config.model,
-        "--set model.…: the network of a checkpoint is what it is; only data.* and train.* can be changed here"
-    );
-    Ok(changed)
 }

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use partial_res::data::{Preparation, read_image};
 use partial_res::eval::predict;
 use partial_res::report::{Log, Weights, save_picture};
 
-use super::shared::{DeviceArgs, network, open_checkpoint};
+use super::shared::{DeviceArgs, network, open_checkpoint, say};
 
 /// Outline what an expression refers to in an image
 #[derive(Args, Debug)]
@@ -45,20 +45,28 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let which = args.weights.unwrap_or(checkpoint.best_weights());
     let network = network(&checkpoint, which, &device)?;
     let image = read_image(&args.image)
-        .map_err(|problem| anyhow::anyhow!("{problem}"))
-        .with_context(|| format!("cannot use {} as an image", args.image.display()))?;
+        .map_err(|problem| anyhow!("--image {}: {problem}; give a JPEG or PNG file", args.image.display()))?;
     let preparation = Preparation::evaluation(&checkpoint.config);
     let expressions: Vec<&str> = args.expression.iter().map(String::as_str).collect();
-    let words = checkpoint.config.data.max_words;
+    let max_words = checkpoint.config.data.max_words;
     let answers =
-        predict(&network, &checkpoint.vocabulary, &preparation, words, &image, &expressions, &device)?;
+        predict(&network, &checkpoint.vocabulary, &preparation, max_words, &image, &expressions, &device)?;
     for (number, answer) in answers.iter().enumerate() {
         if !answer.unknown_words.is_empty() {
             let words = answer.unknown_words.join(", ");
-            log.line(format!("\"{}\": the model never read: {words}", answer.expression))?;
+            log.line(format!(
+                "WARNING: \"{}\": not in the checkpoint's vocabulary: {words}; each is read as \"unknown word\"",
+                answer.expression
+            ))?;
+        }
+        if answer.dropped_words > 0 {
+            log.line(format!(
+                "WARNING: \"{}\": the last {} words are not read; the checkpoint reads {max_words} (data.max_words)",
+                answer.expression, answer.dropped_words
+            ))?;
         }
         if args.json {
-            println!("{}", serde_json::to_string(answer)?);
+            say(serde_json::to_string(answer)?)?;
         }
         let path = picture_path(&args, number);
         save_picture(&answer.draw(&image), &path)?;

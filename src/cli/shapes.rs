@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use partial_res::report::save_picture;
 use partial_res::shapes::{Manner, ShapesConfig, contact_sheet, generate};
 
+use super::shared::say;
+
 /// Make RefShapes, the data set that the program brings along.
 ///
 /// Writes images/refshapes (the same for all manners) and annotations/refshapes-<MANNER> in the
@@ -58,8 +60,7 @@ pub fn run(args: &ShapesArgs) -> Result<()> {
     if let Some(path) = &args.sheet {
         let configs: Vec<ShapesConfig> = args.manner.iter().map(|&manner| config(manner)).collect();
         save_picture(&contact_sheet(&configs, COLUMNS)?, path)?;
-        println!("{}", path.display());
-        return Ok(());
+        return Ok(say(path.display())?);
     }
     for &manner in &args.manner {
         let config = config(manner);
@@ -73,13 +74,9 @@ pub fn run(args: &ShapesArgs) -> Result<()> {
         let summary = generate(&config, &args.out, &progress)?;
         bar.finish_and_clear();
         let what = if summary.reused { "was there" } else { "made" };
-        println!(
-            "{} {what} in {:.1} s, under {}",
-            summary.dataset,
-            start.elapsed().as_secs_f64(),
-            args.out.display()
-        );
-        println!("{summary}");
+        let seconds = start.elapsed().as_secs_f64();
+        say(format_args!("{} {what} in {seconds:.1} s, under {}", summary.dataset, args.out.display()))?;
+        say(summary)?;
     }
     Ok(())
 }

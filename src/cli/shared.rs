@@ -1,8 +1,10 @@
 //! Arguments and steps that several commands share.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use clap::Args;
 use partial_res::checkpoint::Checkpoint;
@@ -51,6 +53,14 @@ impl DeviceArgs {
     }
 }
 
+/// A line on standard output. Who listens may leave early (`| head`): then the rest is said to nobody.
+pub fn say(line: impl Display) -> io::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A checkpoint by path, or by OWNER/NAME from the Hub.
 pub fn open_checkpoint(name: &str, log: &Log) -> Result<Checkpoint> {
     let path = checkpoint_path(name, log)?;
@@ -61,21 +71,35 @@ pub fn open_checkpoint(name: &str, log: &Log) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-/// What exists on disk is a path; else OWNER/NAME is asked for on the Hub.
+/// What exists on disk is a path, and so is what should lie in a folder that exists (`runs/…`); else
+/// OWNER/NAME is asked for on the Hub.
 pub fn checkpoint_path(name: &str, log: &Log) -> Result<PathBuf> {
-    if Path::new(name).exists() {
-        return Ok(name.into());
+    let path = Path::new(name);
+    if path.exists() {
+        return Ok(path.into());
     }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     match name.parse::<RepositoryId>() {
-        Ok(repository) => {
+        Ok(repository) if !folder.is_some_and(Path::is_dir) => {
             let folder = super::download::snapshot(&Hub::from_env(), &repository, "main", None, log);
             folder
                 .with_context(|| format!("there is no checkpoint {name} here, and the Hub did not give one"))
         }
-        Err(_) => {
-            anyhow::bail!("there is no checkpoint at {name}; `train` writes them to runs/*/checkpoints")
-        }
+        _ => bail!(
+            "there is no checkpoint at {name}; expected a run (runs/…), one of its checkpoints \
+             (runs/…/checkpoints/segm_best), or OWNER/NAME on the Hub"
+        ),
     }
+}
+
+/// The checkpoint's configuration with `--set` applied; what the network is can't be changed.
+pub fn changed(config: &Config, sets: &[String]) -> Result<Config> {
+    let changed = config.with(sets)?;
+    ensure!(
+        changed.model == config.model,
+        "--set model.…: the network of a checkpoint is what it is; only data.* and train.* can be changed here"
+    );
+    Ok(changed)
 }
 
 /// The network of a checkpoint with one set of its weights, for inference.

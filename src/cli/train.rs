@@ -11,7 +11,7 @@ use partial_res::report::{Log, Weights};
 use partial_res::shapes;
 use partial_res::train::{Outcome, RunFolder, Trainer};
 
-use super::shared::{ConfigArgs, DeviceArgs, checkpoint_path, open_checkpoint};
+use super::shared::{ConfigArgs, DeviceArgs, changed, checkpoint_path, open_checkpoint, say};
 
 /// Train a network; without arguments: RES on RefShapes, from a shipped REC checkpoint
 ///
@@ -31,8 +31,8 @@ pub struct TrainArgs {
     #[arg(long, default_value = "raw")]
     finetune_weights: Weights,
     /// Go on with a run, exactly where it was saved; without a value: the newest one
-    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
-    resume: Option<PathBuf>,
+    #[arg(long, value_name = "RUN")]
+    resume: Option<Option<PathBuf>>,
     /// Where run folders are made
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
@@ -46,12 +46,11 @@ pub struct TrainArgs {
 pub fn run(args: TrainArgs) -> Result<()> {
     let log = Log::stdout();
     let mut trainer = match &args.resume {
-        Some(run) => resume(&args, run, log)?,
+        Some(run) => resume(&args, run.as_deref(), log)?,
         None => {
             let mut config = args.config.load()?;
             if args.print_config {
-                print!("{}", config.to_toml());
-                return Ok(());
+                return Ok(say(config.to_toml().trim_end())?);
             }
             let device = args.device.open(&log)?;
             if let Some(checkpoint) = &args.finetune_from {
@@ -59,7 +58,10 @@ pub fn run(args: TrainArgs) -> Result<()> {
             }
             make_shapes(&config, &log)?;
             let run = RunFolder::create(&args.runs, args.config.name(), &config)?;
-            Trainer::begin(config, run, args.finetune_weights, &device, log)?
+            let folder = run.path().to_owned();
+            let begun = Trainer::begin(config, run, args.finetune_weights, &device, log);
+            // What never began leaves no folder; the error that stopped it matters more than this one.
+            begun.inspect_err(|_| drop(std::fs::remove_dir_all(folder)))?
         }
     };
     let stop = signals()?;
@@ -70,18 +72,18 @@ pub fn run(args: TrainArgs) -> Result<()> {
     Ok(())
 }
 
-fn resume(args: &TrainArgs, run: &Path, log: Log) -> Result<Trainer> {
+fn resume(args: &TrainArgs, run: Option<&Path>, log: Log) -> Result<Trainer> {
     if args.config.config.is_some() || args.finetune_from.is_some() {
         bail!("--resume goes on with the run's own configuration; leave out CONFIG and --finetune-from");
     }
-    let run = match run.as_os_str().is_empty() {
-        false => run.to_owned(),
-        true => RunFolder::newest(&args.runs)
+    let run = match run {
+        Some(run) => run.to_owned(),
+        None => RunFolder::newest(&args.runs)
             .with_context(|| format!("there is no run with checkpoints in {}", args.runs.display()))?,
     };
     let device = args.device.open(&log)?;
     let mut checkpoint = open_checkpoint(&run.display().to_string(), &log)?;
-    checkpoint.config = checkpoint.config.with(&args.config.sets)?;
+    checkpoint.config = changed(&checkpoint.config, &args.config.sets)?;
     Ok(Trainer::resume(&checkpoint, &device, log)?)
 }
 

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 /// Reads a JPEG or PNG file, recognised by its content: 8-bit RGB, turned as its exif data says
 /// (quirk 40), grey replicated, transparency dropped.
@@ -26,6 +26,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     }
     let broken = |error: image::ImageError| format!("cannot be decoded ({error})");
     let mut decoder = reader.into_decoder().map_err(broken)?;
+    // What a broken header announces must not be allocated.
+    Limits::default().reserve(decoder.total_bytes()).map_err(broken)?;
     let orientation = decoder.orientation().map_err(broken)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);

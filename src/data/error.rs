@@ -12,7 +12,9 @@ use crate::text::TextError;
 /// Every message names the file and what to do.
 #[derive(Debug, Error)]
 pub enum DataError {
-    #[error("no data set `{dataset}`: {folder} does not exist; {there}. Set data.root and data.dataset")]
+    #[error(
+        "no data set `{dataset}`: {folder} does not exist; {there}. Set data.root (the folder of annotations/ and images/) and data.dataset; `partial-res shapes` makes RefShapes"
+    )]
     NoDataset { dataset: String, folder: PathBuf, there: String },
 
     #[error("no annotation file {path}; {there}. Set data.train_annotations, or put the file there")]

@@ -30,6 +30,9 @@ pub struct Prediction {
     /// Words that the vocabulary lacks.
     #[serde(skip)]
     pub unknown_words: Vec<String>,
+    /// Words at the end that are more than the network reads.
+    #[serde(skip)]
+    pub dropped_words: usize,
     /// The box was said, not derived.
     #[serde(skip)]
     box_said: bool,
@@ -68,6 +71,7 @@ pub fn predict(
                 bbox: shape.original_bbox(&place).map_or([0.0; 4], sides),
                 mask: shape.original_mask(&place).transpose().map_err(wrong)?,
                 unknown_words: encoded.unknown,
+                dropped_words: encoded.dropped,
                 box_said: shape.bbox.is_some(),
             })
         })
