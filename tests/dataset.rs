@@ -41,8 +41,7 @@ fn tree() -> TempDir {
 }
 
 fn config(root: &Path) -> Config {
-    let mut config = Config::default();
-    config.data = DataConfig {
+    let data = DataConfig {
         root: root.to_owned(),
         dataset: "toy".to_owned(),
         images: BTreeMap::from([("toy".to_owned(), "toy/{image_id}.png".to_owned())]),
@@ -50,7 +49,7 @@ fn config(root: &Path) -> Config {
         max_words: 4,
         ..DataConfig::default()
     };
-    config
+    Config { data, ..Config::default() }
 }
 
 fn open(config: &Config) -> Arc<Dataset> {

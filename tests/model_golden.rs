@@ -1,4 +1,4 @@
-//! The network against values recorded from the reference (../shared/golden/README.md).
+//! The network against values recorded from the reference (tests/golden/README.md).
 //! Weights follow from the fill rule; tolerances are those the golden data suggest.
 
 mod common;

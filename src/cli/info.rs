@@ -6,7 +6,7 @@ use partial_res::data::Dataset;
 use partial_res::model::info::{Part, parts};
 use partial_res::report::Table;
 
-use super::shared::ConfigArgs;
+use super::shared::{ConfigArgs, say};
 
 /// Print parameters and multiply-accumulates of a configuration's network, part by part
 ///
@@ -44,13 +44,9 @@ pub fn run(args: &InfoArgs) -> Result<()> {
     table.rule();
     let sum = parts.iter().map(figures).fold([0; 3], |sum, part| std::array::from_fn(|i| sum[i] + part[i]));
     table.row(row("all", sum));
-    println!(
-        "{}: {size} x {size} pixels, {words} words, {} tokens",
-        args.config.name(),
-        config.model.positions()
-    );
-    println!("{table}");
-    Ok(())
+    let (name, tokens) = (args.config.name(), config.model.positions());
+    say(format_args!("{name}: {size} x {size} pixels, {words} words, {tokens} tokens"))?;
+    Ok(say(table)?)
 }
 
 /// 104 431 721

@@ -1,5 +1,5 @@
 //! The weights of the golden model cases: every tensor follows from its name and shape
-//! (../shared/golden/README.md, "Fill rule").
+//! (tests/golden/README.md, "Fill rule").
 
 use partial_res::random::{Stream, fnv1a};
 
