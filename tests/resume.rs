@@ -1,12 +1,15 @@
 //! A training that is stopped and resumed ends bit for bit like one that is not.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use partial_res::checkpoint::Checkpoint;
 use partial_res::config::{
     Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
 };
+use partial_res::random::Stream;
 use partial_res::report::{Log, Weights, read_results};
 use partial_res::shapes::{ShapesConfig, generate};
 use partial_res::train::{Outcome, RunFolder, TrainError, Trainer};
@@ -171,4 +174,100 @@ fn a_loss_that_is_no_number_stops_and_names_the_batch() {
     let TrainError::NonFinite { epoch: 1, rows, .. } = &error else { panic!("{error}") };
     assert_eq!(rows.matches('"').count(), 2 * 4, "{rows}");
     assert!(error.to_string().contains("Look at these referents"), "{error}");
+}
+
+/// The program itself, in the background.
+fn program(arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_partial-res"));
+    command.args(["train", "--device", "cpu"]).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
+}
+
+fn wait_for(what: &str, ready: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !ready() {
+        assert!(started.elapsed() < Duration::from_secs(60), "no {what} after a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Writes the configuration, starts the program and waits for its first checkpoint.
+fn start(folder: &Path, config: &Config) -> (Child, PathBuf) {
+    let file = folder.join("tiny.toml");
+    std::fs::write(&file, config.to_toml()).expect("written");
+    let runs = folder.join("runs");
+    let child = program(&[&file.display().to_string(), "--runs", &runs.display().to_string()]);
+    let checkpoint = |run: &PathBuf| run.join("checkpoints/latest").exists();
+    wait_for("checkpoint", || RunFolder::newest(&runs).is_some_and(|run| checkpoint(&run)));
+    (child, RunFolder::newest(&runs).expect("a run"))
+}
+
+/// What a training without interruption ends in.
+fn straight(folder: &Path, config: &Config) -> PathBuf {
+    let run = folder.join("straight");
+    begin(config.clone(), run.clone()).run(&|_| false).expect("trained");
+    run
+}
+
+#[test]
+fn killed_at_random_moments_is_the_same_as_straight() {
+    let kills: u64 = std::env::var("KILLS").map_or(5, |text| text.parse().expect("KILLS is a number"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut config = config(&root);
+    config.train.epochs = 6 + kills as usize / 2;
+    let straight = straight(folder.path(), &config);
+
+    let (mut child, run) = start(folder.path(), &config);
+    let mut stream = Stream::new(1, "kills");
+    let (mut done, mut in_time) = (0, 0);
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_millis(20 + stream.below(300) as u64));
+        child.kill().expect("killed or over");
+        if child.wait().expect("ended").success() {
+            done += 1;
+        } else {
+            in_time += 1;
+        }
+        child = program(&["--resume", &run.display().to_string()]);
+    }
+    assert!(child.wait().expect("ended").success(), "{}", run.display());
+    println!("{in_time} kills while training, {done} after its end");
+    assert!(in_time > 0);
+    assert_eq!(results(&run), results(&straight));
+    assert!(tensors(&run) == tensors(&straight), "the tensors differ");
+    let leftovers = std::fs::read_dir(run.join("checkpoints")).expect("listed").flatten();
+    let names: Vec<String> =
+        leftovers.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_finishes_the_step_saves_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut config = config(&root);
+    config.train.epochs = 8;
+    let straight = straight(folder.path(), &config);
+    let (mut child, run) = start(folder.path(), &config);
+    for signal in ["-TERM", "-INT"] {
+        let signalled = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(signalled.expect("kill runs").success());
+        let asked = Instant::now();
+        assert!(child.wait().expect("ended").success());
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        let log = std::fs::read_to_string(run.join("log.txt")).expect("the log");
+        let last = log.lines().last().expect("a line");
+        assert!(last.starts_with("stopped and saved in epoch "), "{last}");
+        let resumed = log.matches("resumed from").count();
+        child = program(&["--resume", &run.display().to_string()]);
+        let log = || std::fs::read_to_string(run.join("log.txt")).unwrap_or_default();
+        wait_for("resume", || log().matches("resumed from").count() > resumed);
+    }
+    assert!(child.wait().expect("ended").success());
+    assert_eq!(results(&run), results(&straight));
+    assert!(tensors(&run) == tensors(&straight), "the tensors differ");
 }

@@ -97,6 +97,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
             marks: !args.no_marks,
             predictions: predictions.as_mut(),
             drawings: args.draw.clone().map(|folder| Drawings { folder, count: args.draw_count }),
+            stop: None,
         };
         let report = evaluate(&networks, &asked, &config, &device, options, &log)?;
         log.line(format!("\n{}", report.table()))?;

@@ -24,6 +24,8 @@ pub enum EvalError {
     Mask { split: String, referent: usize, source: MaskError },
     #[error("the image is {height} x {width} pixels, which no mask can have: {source}")]
     ImageSize { height: usize, width: usize, source: MaskError },
+    #[error("the evaluation was stopped")]
+    Stopped,
     #[error("split {split} has no referent to evaluate")]
     Empty { split: String },
     #[error(

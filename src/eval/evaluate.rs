@@ -1,5 +1,6 @@
 //! The whole evaluation of a split.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,13 +19,13 @@ use super::{
 };
 
 /// What an evaluation does besides scoring.
-#[derive(Debug)]
 pub struct EvalOptions<'a> {
     /// Expressions in a batch.
     pub batch_size: usize,
     /// Threads that prepare images; 0 means one per core.
     pub workers: usize,
-    /// At most this many records, evenly spread over the split; 0 means all.
+    /// About this many records, as whole images that are evenly spread over the split (what is
+    /// permuted or blind needs all that is asked about an image); 0 means all.
     pub limit: usize,
     /// Also find the three marks; one of them costs another pass.
     pub marks: bool,
@@ -32,6 +33,8 @@ pub struct EvalOptions<'a> {
     pub predictions: Option<&'a mut PredictionWriter>,
     /// Draw answers of the last weights.
     pub drawings: Option<Drawings>,
+    /// Asked after every answer; true ends the evaluation with [`EvalError::Stopped`].
+    pub stop: Option<&'a dyn Fn() -> bool>,
 }
 
 /// Pictures `<split>-<referent>-<expression>.png` of answers beside their ground truth.
@@ -44,7 +47,15 @@ pub struct Drawings {
 
 impl Default for EvalOptions<'_> {
     fn default() -> Self {
-        Self { batch_size: 32, workers: 0, limit: 0, marks: true, predictions: None, drawings: None }
+        Self {
+            batch_size: 32,
+            workers: 0,
+            limit: 0,
+            marks: true,
+            predictions: None,
+            drawings: None,
+            stop: None,
+        }
     }
 }
 
@@ -59,16 +70,16 @@ pub fn evaluate(
     options: EvalOptions<'_>,
     log: &Log,
 ) -> Result<SplitReport, EvalError> {
-    let EvalOptions { batch_size, workers, limit, marks, mut predictions, drawings } = options;
+    let EvalOptions { batch_size, workers, limit, marks, mut predictions, drawings, stop } = options;
     let split = dataset.split_name().to_owned();
-    let referents = spread(dataset.len(), limit);
+    let referents = spread(&by_image(dataset), limit);
     if referents.is_empty() {
         return Err(EvalError::Empty { split });
     }
     let preparation = Preparation::evaluation(config);
     let asked = referents.iter().copied();
     let plan = Plan::evaluation(dataset, asked, ExpressionChoice::All, batch_size, &preparation);
-    let session = Session { dataset, config, preparation, device, workers, log };
+    let session = Session { dataset, config, preparation, device, workers, stop, log };
     let mut report = SplitReport { split, ..SplitReport::default() };
     for (place, &(weights, network)) in networks.iter().enumerate() {
         let mut extras = (place + 1 == networks.len()).then(|| Extras {
@@ -108,6 +119,7 @@ struct Session<'a> {
     preparation: Preparation,
     device: &'a Device,
     workers: usize,
+    stop: Option<&'a dyn Fn() -> bool>,
     log: &'a Log,
 }
 
@@ -131,6 +143,9 @@ impl Session<'_> {
             workers: self.workers,
         };
         let answered = answer(network, questions, &progress, |judged| {
+            if self.stop.is_some_and(|stop| stop()) {
+                return Err(EvalError::Stopped);
+            }
             each(&judged)?;
             outcomes.push(judged.outcome);
             Ok(())
@@ -170,10 +185,24 @@ impl Session<'_> {
     }
 }
 
-/// `limit` of `count` indices, evenly spread; all for 0.
-fn spread(count: usize, limit: usize) -> Vec<usize> {
-    let kept = if limit == 0 { count } else { limit.min(count) };
-    (0..kept).map(|i| i * count / kept).collect()
+/// The referents of each image.
+fn by_image(dataset: &Dataset) -> Vec<Vec<usize>> {
+    let mut images: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for referent in 0..dataset.len() {
+        images.entry(dataset.image_of(referent)).or_default().push(referent);
+    }
+    images.into_values().collect()
+}
+
+/// The referents of evenly spread images, about `limit` of them; all for 0.
+fn spread(images: &[Vec<usize>], limit: usize) -> Vec<usize> {
+    let count: usize = images.iter().map(Vec::len).sum();
+    let kept =
+        if limit == 0 || limit >= count { images.len() } else { (images.len() * limit).div_ceil(count) };
+    let mut referents: Vec<usize> =
+        (0..kept).flat_map(|i| images[i * images.len() / kept].iter().copied()).collect();
+    referents.sort_unstable();
+    referents
 }
 
 /// What is written and drawn while answers come in.
@@ -215,10 +244,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_spreads_over_the_split() {
-        assert_eq!(spread(10, 3), [0, 3, 6]);
-        assert_eq!(spread(3, 0), [0, 1, 2]);
-        assert_eq!(spread(2, 9), [0, 1]);
-        assert!(spread(0, 5).is_empty());
+    fn a_limit_spreads_over_the_split_by_whole_images() {
+        let images = [vec![0, 3], vec![1], vec![2, 5, 6], vec![4, 7]];
+        assert_eq!(spread(&images, 4), [0, 2, 3, 5, 6]);
+        assert_eq!(spread(&images, 1), [0, 3]);
+        assert_eq!(spread(&images, 0), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(spread(&images, 99), spread(&images, 0));
+        assert!(spread(&[], 5).is_empty());
     }
 }

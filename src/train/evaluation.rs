@@ -1,7 +1,7 @@
 //! What a training does between epochs: evaluate, remember the best, save.
 
 use super::{TrainError, Trainer};
-use crate::checkpoint::{Mark, Snapshot};
+use crate::checkpoint::{Mark, Snapshot, TrainState};
 use crate::eval::{Drawings, EvalOptions, evaluate};
 use crate::report::{Protocol, Weights, append_results, plot_results};
 
@@ -10,22 +10,27 @@ const DRAWINGS: usize = 6;
 
 impl Trainer {
     /// Scores the raw and the averaged weights on `val`; returns which marks move here.
-    pub(super) fn evaluate(&mut self) -> Result<Vec<Mark>, TrainError> {
+    pub(super) fn evaluate(
+        &mut self,
+        epoch: usize,
+        stop: &dyn Fn(&TrainState) -> bool,
+    ) -> Result<Vec<Mark>, TrainError> {
         let mut networks = vec![(Weights::Raw, &self.inference)];
         networks.extend(self.average.as_ref().map(|average| (Weights::Ema, &average.network)));
         let best_weights = networks[networks.len() - 1].0;
-        let folder = self.run.samples().join(format!("epoch-{:03}", self.state.epoch));
+        let folder = self.run.samples().join(format!("epoch-{epoch:03}"));
         let options = EvalOptions {
             batch_size: self.config.train.batch_size,
             workers: self.config.data.workers,
             limit: self.config.train.eval_limit,
             marks: false,
             drawings: Some(Drawings { folder, count: DRAWINGS }),
+            stop: Some(&|| stop(&self.state)),
             ..EvalOptions::default()
         };
         let report = evaluate(&networks, &self.val, &self.config, &self.device, options, &self.log)?;
 
-        let mut rows = report.rows(self.state.epoch, self.state.step);
+        let mut rows = report.rows(epoch, self.state.step);
         let state = &mut self.state;
         for row in &mut rows {
             row.loss = (state.loss_batches > 0).then(|| state.loss_sum / state.loss_batches as f64);
@@ -37,7 +42,7 @@ impl Trainer {
         append_results(&self.run.results(), &rows)?;
         state.scores.extend(rows);
         (state.loss_sum, state.loss_batches, state.samples, state.sample_seconds) = (0.0, 0, 0, 0.0);
-        self.log.line(format!("after epoch {}\n{}", state.epoch, report.table()))?;
+        self.log.line(format!("after epoch {epoch}\n{}", report.table()))?;
         plot_results(&self.run.results(), &self.run.curves())?;
 
         let mut moved = Vec::new();

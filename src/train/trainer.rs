@@ -12,6 +12,7 @@ use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
 use crate::checkpoint::{Store, TrainState};
 use crate::config::Config;
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
+use crate::eval::EvalError;
 use crate::model::Network;
 use crate::nn::{Parameter, Parameters, Pass};
 use crate::random::Stream;
@@ -25,6 +26,9 @@ pub enum Outcome {
     /// Asked to stop; everything is saved.
     Stopped,
 }
+
+/// Whether to stop here.
+type Stop<'a> = &'a dyn Fn(&TrainState) -> bool;
 
 /// A network, what it learns from, and how far it is.
 ///
@@ -49,30 +53,40 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Trains until all epochs are done or `stop` says so after a step; then the run is saved, in
-    /// the middle of an epoch if need be.
-    pub fn run(&mut self, stop: &dyn Fn(&TrainState) -> bool) -> Result<Outcome, TrainError> {
+    /// Trains until all epochs are done, or until `stop` says so after a step or during an
+    /// evaluation; then the run is saved, in the middle of an epoch if need be.
+    pub fn run(&mut self, stop: Stop) -> Result<Outcome, TrainError> {
         while self.state.epoch < self.config.train.epochs {
-            if !self.epoch(stop)? {
+            if !(self.epoch(stop)? && self.end_epoch(stop)?) {
                 self.save(&[])?;
                 let at = format!("epoch {}, batch {}", self.state.epoch + 1, self.state.batch);
                 self.log.line(format!("stopped and saved in {at}; `train --resume` goes on from here"))?;
                 return Ok(Outcome::Stopped);
             }
-            self.state.epoch += 1;
-            self.state.batch = 0;
-            let (epoch, last) = (self.state.epoch, self.state.epoch == self.config.train.epochs);
-            let due = |every: usize| last || every > 0 && epoch.is_multiple_of(every);
-            let best = if due(self.config.train.eval_every) { self.evaluate()? } else { Vec::new() };
-            if due(self.config.train.save_every) || !best.is_empty() {
-                self.save(&best)?;
-            }
         }
         Ok(Outcome::Finished)
     }
 
+    /// Evaluates and saves where that is due; false if stopped meanwhile, still in the epoch.
+    fn end_epoch(&mut self, stop: Stop) -> Result<bool, TrainError> {
+        let train = &self.config.train;
+        let (epoch, every_save) = (self.state.epoch + 1, train.save_every);
+        let last = epoch == train.epochs;
+        let due = |every: usize| last || every > 0 && epoch.is_multiple_of(every);
+        let best = match due(train.eval_every).then(|| self.evaluate(epoch, stop)).transpose() {
+            Ok(best) => best.unwrap_or_default(),
+            Err(TrainError::Eval(EvalError::Stopped)) => return Ok(false),
+            Err(other) => return Err(other),
+        };
+        (self.state.epoch, self.state.batch) = (epoch, 0);
+        if due(every_save) || !best.is_empty() {
+            self.save(&best)?;
+        }
+        Ok(true)
+    }
+
     /// The rest of the epoch; false if stopped before its end.
-    fn epoch(&mut self, stop: &dyn Fn(&TrainState) -> bool) -> Result<bool, TrainError> {
+    fn epoch(&mut self, stop: Stop) -> Result<bool, TrainError> {
         let (train, data) = (&self.config.train, &self.config.data);
         let visit = Visit {
             seed: train.seed,
