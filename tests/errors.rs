@@ -134,6 +134,15 @@ fn a_misspelt_key() {
 }
 
 #[test]
+fn labels_that_the_network_has_no_class_for() {
+    let sets = ["model.auxiliary.pretext_weight=1", "model.auxiliary.pretext_classes=[12,1]"];
+    let labels = "data.labels=[\"kind\",\"colour\"]";
+    let args = ["train", "tiny.toml", "--device", "cpu", "--set", labels, "--set", sets[0], "--set", sets[1]];
+    let parts = ["pretext_classes = [12, 1]", "data.labels = [\"kind\", \"colour\"]", "instances.json"];
+    fails(workplace(), &args, &parts);
+}
+
+#[test]
 fn a_checkpoint_of_another_architecture() {
     let name = checkpoint();
     let parts = [

@@ -140,11 +140,6 @@ impl Loader {
         &self.bad
     }
 
-    /// Batches still to come.
-    pub fn remaining(&self) -> usize {
-        self.shared.plan.len() - self.shared.state().wanted.min(self.shared.plan.len())
-    }
-
     fn take(&mut self) -> Option<Result<Batch, DataError>> {
         let mut state = self.shared.state();
         if state.wanted >= self.shared.plan.len() {

@@ -41,6 +41,11 @@ pub enum TrainError {
     )]
     WordVectors { found_rows: usize, found_dim: usize, rows: usize, dim: usize },
 
+    #[error(
+        "model.auxiliary.pretext_classes = {expected:?}, but the fields data.labels = {fields:?} have {found:?} values in {path}; set them as they are found"
+    )]
+    Labels { path: PathBuf, fields: Vec<String>, found: Vec<usize>, expected: Vec<usize> },
+
     #[error("train.backbone = {path}: {problem}")]
     Backbone { path: PathBuf, problem: String },
 

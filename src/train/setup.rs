@@ -133,12 +133,29 @@ fn datasets(
     if train.is_empty() {
         return Err(TrainError::Empty { path: train.annotations().path().to_owned() });
     }
+    check_labels(config, &train)?;
     let val = if data.train_annotations == ALL_RECORDS {
-        train.split("val")?
+        train.split(&data.val_split)?
     } else {
-        Dataset::open(data, ALL_RECORDS, "val")?.with_vocabulary(train.vocabulary().clone())
+        Dataset::open(data, ALL_RECORDS, &data.val_split)?.with_vocabulary(train.vocabulary().clone())
     };
     Ok((Arc::new(train), Arc::new(val)))
+}
+
+/// Labels of the pretext task must be as many as the network has classes for; some may not occur.
+fn check_labels(config: &Config, train: &Dataset) -> Result<(), TrainError> {
+    let (auxiliary, found) = (&config.model.auxiliary, train.label_classes());
+    let expected = &auxiliary.pretext_classes;
+    let fit = found.len() == expected.len() && found.iter().zip(expected).all(|(found, most)| found <= most);
+    if fit || !auxiliary.has_pretext() || expected.is_empty() {
+        return Ok(());
+    }
+    Err(TrainError::Labels {
+        path: train.annotations().path().to_owned(),
+        fields: config.data.labels.clone(),
+        found: found.to_vec(),
+        expected: expected.clone(),
+    })
 }
 
 fn load_word_vectors(
