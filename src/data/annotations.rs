@@ -102,7 +102,7 @@ pub struct Annotations {
 
 impl Annotations {
     /// Reads a whole file: `{split: [records]}`. Fields it does not know are left alone
-    /// ([`Annotations::record`] has them). The first record that can't be used is an error.
+    /// ([`Annotations::records`] has them). The first record that can't be used is an error.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let (annotations, mut bad) = Self::read_usable(path)?;
         if bad.is_empty() {

@@ -35,7 +35,7 @@ impl Table {
         self
     }
 
-    /// A percentage with two decimals, or [`NO_VALUE`].
+    /// A percentage with two decimals, or a dash.
     pub fn percent(value: Option<f64>) -> String {
         value.map_or_else(|| NO_VALUE.to_owned(), |value| format!("{value:.2}"))
     }

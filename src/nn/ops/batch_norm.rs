@@ -11,14 +11,14 @@ use super::storage::{is_f32_on_cpu, read, slice, tensor};
 pub struct BatchNormed {
     /// The shape of the input.
     pub output: Tensor,
-    /// [c], without gradient.
+    /// `[c]`, without gradient.
     pub mean: Tensor,
-    /// [c], unbiased, without gradient.
+    /// `[c]`, unbiased, without gradient.
     pub variance: Tensor,
 }
 
-/// Normalises `x` [n, c, ...] with the statistics of this batch, multiplies by `weight` [c], adds
-/// `bias` [c] and, with a slope, applies a leaky ReLU. The caller keeps the running statistics with
+/// Normalises `x` `[n, c, ...]` with the statistics of this batch, multiplies by `weight` `[c]`, adds
+/// `bias` `[c]` and, with a slope, applies a leaky ReLU. The caller keeps the running statistics with
 /// [`running_average`] (quirk 2: every batch norm does so in training, frozen ones too).
 pub fn batch_norm_train(
     x: &Tensor,
@@ -61,7 +61,7 @@ pub fn batch_norm_train(
     Ok(BatchNormed { output, mean, variance })
 }
 
-/// The scale and the shift, [c] each, that batch norm with given statistics comes down to.
+/// The scale and the shift, `[c]` each, that batch norm with given statistics comes down to.
 pub fn folded(
     weight: &Tensor,
     bias: &Tensor,
@@ -73,7 +73,7 @@ pub fn folded(
     Ok([scale, shift])
 }
 
-/// `leaky(scale x + shift)` with `scale` and `shift` [c] for `x` [n, c, ...].
+/// `leaky(scale x + shift)` with `scale` and `shift` `[c]` for `x` `[n, c, ...]`.
 pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: Option<f64>) -> Result<Tensor> {
     if !(is_f32_on_cpu(x) && is_f32_on_cpu(scale) && is_f32_on_cpu(shift)) {
         let mut column = vec![1; x.rank()];

@@ -20,7 +20,7 @@ pub struct SoftTarget {
     pub peaks: Vec<(u32, f32)>,
 }
 
-/// `-sum_r weight_r sum_c target_rc log_softmax(logits)_rc` for `logits` [..., classes] with a target
+/// `-sum_r weight_r sum_c target_rc log_softmax(logits)_rc` for `logits` `[..., classes]` with a target
 /// for each row; a scalar.
 pub fn cross_entropy(logits: &Tensor, targets: Vec<SoftTarget>) -> Result<Tensor> {
     let classes = logits.dims().last().copied().unwrap_or(0);

@@ -26,7 +26,7 @@ pub struct GruWeights<'a> {
     pub hidden_bias: &'a Tensor,
 }
 
-/// The states [n, steps, hidden] of a GRU over `x` [n, steps, inputs], from zero, forward or from the
+/// The states `[n, steps, hidden]` of a GRU over `x` `[n, steps, inputs]`, from zero, forward or from the
 /// last step to the first:
 ///
 /// `r, z = sigmoid(W x + b + U h + c)`, `n = tanh(W x + b + r (U h + c))`, `h' = (1 - z) n + z h`.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::matrix::{Matrix, Target, all_threads, multiply};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
-/// `x w^T + bias` for `x` [..., inputs], `w` [outputs, inputs] and `bias` [outputs].
+/// `x w^T + bias` for `x` `[..., inputs]`, `w` `[outputs, inputs]` and `bias` `[outputs]`.
 pub fn linear(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (outputs, inputs) = w.dims2()?;
     if x.dim(D::Minus1)? != inputs || bias.dims() != [outputs] || inputs * outputs == 0 {

@@ -11,7 +11,7 @@ const JOB: usize = 1 << 15;
 /// Multiplications in one matrix above which the threads share it.
 const LARGE: usize = 1 << 25;
 
-/// `a b` for `a` [..., m, k] and `b` [..., k, n] with equal leading dimensions. Either may be strided:
+/// `a b` for `a` `[..., m, k]` and `b` `[..., k, n]` with equal leading dimensions. Either may be strided:
 /// pass `b.t()` for a product with the transpose, or transposed heads, without a copy.
 pub fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !(is_f32_on_cpu(a) && is_f32_on_cpu(b)) {

@@ -10,8 +10,8 @@ use self::product::{Kernels, Needed};
 use super::batch_norm::{Channel, activate_in_place, scale_shift};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
-/// `x` [n, c, h, w] convolved with `w` [o, c, kh, kw], zero padding on all four sides, giving
-/// [n, o, h', w'] with `h' = (h + 2 padding - kh) / stride + 1`.
+/// `x` `[n, c, h, w]` convolved with `w` `[o, c, kh, kw]`, zero padding on all four sides, giving
+/// `[n, o, h', w']` with `h' = (h + 2 padding - kh) / stride + 1`.
 pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     if !(is_f32_on_cpu(x) && is_f32_on_cpu(w)) {
         return x.conv2d(w, padding, stride, 1, 1);
@@ -19,7 +19,7 @@ pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<T
     x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
 }
 
-/// `leaky(scale conv2d(x, w) + shift)` with `scale` and `shift` [o]: a convolution with its batch norm in
+/// `leaky(scale conv2d(x, w) + shift)` with `scale` and `shift` `[o]`: a convolution with its batch norm in
 /// evaluation. On the CPU, and where no gradient is recorded, the planes are finished while warm.
 pub fn conv2d_scale_shift(
     x: &Tensor,

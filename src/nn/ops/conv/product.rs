@@ -9,7 +9,7 @@ use super::super::matrix::{Matrix, Target, all_threads, multiply};
 use super::super::storage::with_scratch;
 use super::im2col::{Geometry, add_patches, patches};
 
-/// The kernels [o, patch] and the sizes they are used with.
+/// The kernels `[o, patch]` and the sizes they are used with.
 #[derive(Clone, Copy)]
 pub struct Kernels<'a> {
     pub w: &'a [f32],
@@ -66,7 +66,7 @@ fn for_chunks(data: &mut [f32], size: usize, parallelism: Parallelism, f: impl F
     }
 }
 
-/// The patch matrix of a tile, [patch, columns].
+/// The patch matrix of a tile, `[patch, columns]`.
 fn gather_patches(x: &[f32], g: &Geometry, tile: &Tile, matrix: &mut [f32], parallelism: Parallelism) {
     let (columns, plane) = (tile.columns(g), g.height * g.width);
     for_chunks(matrix, g.kernel[0] * g.kernel[1] * columns, parallelism, |channel, rows| {
