@@ -28,7 +28,8 @@ pub struct PredictArgs {
     /// raw or ema; default: ema if the checkpoint has it
     #[arg(long)]
     weights: Option<Weights>,
-    /// Picture to write; with several expressions a number is added [default: IMAGE.partial-res.png]
+    /// Picture to write; with several expressions a number is added [default for dog.jpg:
+    /// dog.partial-res.png beside it]
     #[arg(long)]
     out: Option<PathBuf>,
     /// Print one JSON object per expression on standard output, in the image's own frame
