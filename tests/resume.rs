@@ -216,7 +216,7 @@ fn killed_at_random_moments_is_the_same_as_straight() {
     let root = folder.path().join("data");
     data(&root);
     let mut config = config(&root);
-    config.train.epochs = 6 + kills as usize / 2;
+    config.train.epochs = 6 + 2 * kills as usize;
     let straight = straight(folder.path(), &config);
 
     let (mut child, run) = start(folder.path(), &config);
