@@ -3,10 +3,12 @@
 //! Each conversion reads untrusted files with the bounded readers of [`crate::formats`], checks the
 //! result against what this program expects, and writes it whole or not at all through [`Output`].
 
+mod checkpoint;
 mod darknet;
 mod error;
 mod output;
 
+pub use checkpoint::{CheckpointReport, CheckpointRequest, Mismatch, convert_checkpoint};
 pub use darknet::{DarknetReport, convert_darknet, darknet_units};
 pub use error::ConvertError;
 pub use output::{Output, sha256};

@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::Tensor;
 use safetensors::SafeTensorError;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::ConvertError;
 
@@ -53,6 +53,39 @@ impl Output {
         })
     }
 
+    /// Refuses a folder that is there, and with `force` one that is no run.
+    pub fn check_folder(self, path: &Path) -> Result<(), ConvertError> {
+        let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        if !path.exists() || empty {
+            return Ok(());
+        }
+        self.check(path)?;
+        match path.join("checkpoints").is_dir() {
+            true => Ok(()),
+            false => Err(ConvertError::NoRun { path: path.into() }),
+        }
+    }
+
+    /// Lets `fill` make a folder beside `path` and renames it to `path`.
+    pub fn folder(
+        self,
+        path: &Path,
+        fill: impl FnOnce(&Path) -> Result<(), ConvertError>,
+    ) -> Result<(), ConvertError> {
+        self.check_folder(path)?;
+        let failed = |source| ConvertError::Write { path: path.into(), source };
+        let scratch = scratch_folder(path).map_err(failed)?;
+        let (new, old) = (scratch.path().join("new"), scratch.path().join("old"));
+        fill(&new)?;
+        let rename = || {
+            if path.exists() {
+                fs::rename(path, &old)?;
+            }
+            fs::rename(&new, path)
+        };
+        rename().map_err(failed)
+    }
+
     /// A safetensors file.
     pub fn tensors(self, path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(), ConvertError> {
         self.check(path)?;
@@ -68,9 +101,18 @@ impl Output {
 }
 
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(".partial-").tempfile_in(parent(path)?)
+}
+
+fn scratch_folder(path: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix(".partial-").tempdir_in(parent(path)?)
+}
+
+/// The folder that `path` is in; it is made.
+fn parent(path: &Path) -> io::Result<&Path> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)
+    Ok(folder)
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {

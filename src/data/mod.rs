@@ -32,3 +32,4 @@ pub use loader::Loader;
 pub use plan::{Entry, ExpressionChoice, Plan, Visit};
 pub use sample::{Preparation, Sample};
 pub use shuffle::shuffle_vertices;
+pub use words::{vectors as vectors_beside, vocabulary as vocabulary_beside};

@@ -9,7 +9,7 @@ use crate::formats::pickle;
 use crate::text::{Vocabulary, WordVectors};
 
 /// `vocabulary.json` or `token_to_ix.pkl`, if one is there.
-pub(super) fn vocabulary(annotations: &Path) -> Result<Option<Vocabulary>, DataError> {
+pub fn vocabulary(annotations: &Path) -> Result<Option<Vocabulary>, DataError> {
     if let Some(path) = beside(annotations, "vocabulary.json") {
         return Ok(Some(Vocabulary::read(&path)?));
     }
@@ -20,7 +20,7 @@ pub(super) fn vocabulary(annotations: &Path) -> Result<Option<Vocabulary>, DataE
 }
 
 /// `word_vectors.safetensors` or `word_emb.npz`, if one is there.
-pub(super) fn vectors(annotations: &Path) -> Result<Option<WordVectors>, DataError> {
+pub fn vectors(annotations: &Path) -> Result<Option<WordVectors>, DataError> {
     if let Some(path) = beside(annotations, "word_vectors.safetensors") {
         return Ok(Some(WordVectors::read(&path)?));
     }

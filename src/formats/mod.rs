@@ -4,4 +4,5 @@
 pub mod darknet;
 pub mod npz;
 pub mod pickle;
+pub mod torch;
 pub mod zip;

@@ -45,6 +45,13 @@ pub struct Member {
     header: u64,
 }
 
+impl Member {
+    /// Whether its writer computed one. (0 may also be a checksum, of one file in four thousand million.)
+    pub fn has_checksum(&self) -> bool {
+        self.checksum != 0
+    }
+}
+
 /// An archive whose list of members was read and found sound.
 #[derive(Clone, Debug)]
 pub struct Archive<'a> {

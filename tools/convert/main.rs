@@ -1,5 +1,6 @@
 //! Converts the files of the original programs, once, into what `partial-res` reads.
 
+mod checkpoint;
 mod darknet;
 
 use std::process::ExitCode;
@@ -19,11 +20,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Darknet(darknet::DarknetArgs),
+    Checkpoint(checkpoint::CheckpointArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Darknet(args) => darknet::run(&args),
+        Command::Checkpoint(args) => checkpoint::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -68,6 +68,11 @@ impl<'a> Pickle<'a> {
         self.length
     }
 
+    /// All values that are references' aims, in the order they were made.
+    pub fn nodes(&self) -> &[Node<'a>] {
+        &self.nodes
+    }
+
     /// What the value refers to, if it is a reference.
     pub fn node(&self, value: Value) -> Option<&Node<'a>> {
         match value {

@@ -1,0 +1,269 @@
+//! `convert checkpoint`: a training of ours, written as PyTorch would have written it, comes back
+//! the same and goes on the same; what does not fit is named.
+
+#[path = "common/torch_file.rs"]
+mod torch_file;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use partial_res::checkpoint::{Checkpoint, TrainState};
+use partial_res::config::{
+    Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
+};
+use partial_res::convert::{CheckpointRequest, ConvertError, Output, convert_checkpoint};
+use partial_res::model::Network;
+use partial_res::report::{Log, Weights};
+use partial_res::shapes::{ShapesConfig, generate};
+use partial_res::text::Vocabulary;
+use partial_res::train::{RunFolder, Trainer};
+use torch_file::{Py, legacy};
+
+fn config(root: &Path) -> Config {
+    let darknet = DarknetConfig {
+        widths: [4, 4, 8, 8, 16, 16],
+        blocks: [1; 5],
+        strides: [2, 2, 2, 2, 1],
+        tail: 1,
+        frozen: 2,
+    };
+    let model = ModelConfig {
+        task: Task::Segmentation,
+        vertices: 6,
+        bins: 64,
+        d_model: 16,
+        heads: 2,
+        encoder_layers: 1,
+        decoder_layers: 1,
+        feed_forward: 16,
+        input_groups: 4,
+        point_hidden: [8, 8],
+        darknet,
+        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: false },
+        ..ModelConfig::default()
+    };
+    let data = DataConfig {
+        root: root.into(),
+        dataset: "refshapes-unc".into(),
+        image_size: 64,
+        ..DataConfig::default()
+    };
+    let train = TrainConfig {
+        epochs: 2,
+        batch_size: 4,
+        warmup_epochs: 1,
+        eval_every: 2,
+        eval_limit: 2,
+        keep: 9,
+        ..TrainConfig::default()
+    };
+    Config { model, data, train }
+}
+
+fn tensors(checkpoint: &Checkpoint, which: Weights, prefix: &str) -> Py {
+    let mut tensors: Vec<_> = checkpoint.weights(which).unwrap().into_iter().collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    Py::dict(tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), Py::Tensor(tensor))))
+}
+
+/// The checkpoint as the reference would have saved it.
+fn as_pytorch(checkpoint: &Checkpoint) -> Vec<u8> {
+    let config = &checkpoint.config;
+    let words = checkpoint.vocabulary.len();
+    let (_, parameters) = Network::create(&config.model, words, 0, &Device::Cpu).unwrap();
+    let trainable = parameters.trainable();
+    let state = checkpoint.optimizer().unwrap();
+    let moments = trainable.iter().enumerate().map(|(i, parameter)| {
+        let moment = |key: &str| Py::Tensor(state[&format!("{}.{key}", parameter.name)].clone());
+        let steps = state[&format!("{}.step", parameter.name)].to_dtype(DType::F32).unwrap();
+        let entry = [
+            ("step", Py::Tensor(steps.get(0).unwrap())),
+            ("exp_avg", moment("exp_avg")),
+            ("exp_avg_sq", moment("exp_avg_sq")),
+            ("max_exp_avg_sq", moment("max_exp_avg_sq")),
+        ];
+        (Py::Int(i as i64), Py::dict(entry.map(|(key, value)| (key.to_owned(), value))))
+    });
+    let group = [
+        ("lr", Py::Float(1e-4)),
+        ("initial_lr", Py::Float(config.train.lr)),
+        ("betas", Py::List(config.train.betas.map(Py::Float).into())),
+        ("eps", Py::Float(config.train.eps)),
+        ("weight_decay", Py::Int(0)),
+        ("amsgrad", Py::Bool(true)),
+        ("params", Py::List((0..trainable.len() as i64).map(Py::Int).collect())),
+    ];
+    let group = Py::dict(group.map(|(key, value)| (key.to_owned(), value)));
+    let optimizer = [("state", Py::Dict(moments.collect())), ("param_groups", Py::List(vec![group]))];
+    let entries = [
+        ("epoch", Py::Int(checkpoint.state.epoch as i64 - 1)),
+        ("miou", Py::Float(30.0)),
+        ("best_miou", Py::Float(31.5)),
+        ("d_acc", Py::Float(0.0)),
+        ("amp", Py::Bool(false)),
+        ("scheduler", Py::None),
+        ("state_dict", tensors(checkpoint, Weights::Raw, "module.")),
+        ("ema_state_dict", tensors(checkpoint, Weights::Ema, "")),
+        ("optimizer", Py::dict(optimizer.map(|(key, value)| (key.to_owned(), value)))),
+    ];
+    legacy(&Py::dict(entries.map(|(key, value)| (key.to_owned(), value))))
+}
+
+fn contents(run: &Path) -> [Vec<u8>; 3] {
+    let folder = Checkpoint::open(run).unwrap().folder;
+    ["model", "ema", "optimizer"]
+        .map(|name| std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap())
+}
+
+#[test]
+fn a_converted_training_goes_on_as_the_original_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let shapes =
+        ShapesConfig { images: 8, val_images: 2, test_images: 1, size: 64, ..ShapesConfig::default() };
+    generate(&shapes, &root, &|_, _| ()).unwrap();
+    let config = config(&root);
+    let ours = folder.path().join("ours");
+    let run = RunFolder::at(ours.clone(), &config).unwrap();
+    let mut trainer = Trainer::begin(config.clone(), run, Weights::Raw, &Device::Cpu, Log::quiet()).unwrap();
+    trainer.run(&|state: &TrainState| state.step == 3).unwrap();
+    // The reference saves between epochs: go on to the end of the first.
+    let mut trainer = Trainer::resume(&Checkpoint::open(&ours).unwrap(), &Device::Cpu, Log::quiet()).unwrap();
+    trainer.run(&|state: &TrainState| state.epoch == 1).unwrap();
+    let first = std::fs::read_dir(ours.join("checkpoints")).unwrap().flatten().map(|entry| entry.path());
+    let first = first
+        .filter(|path| path.is_dir())
+        .map(|path| Checkpoint::open(&path).unwrap())
+        .find(|checkpoint| (checkpoint.state.epoch, checkpoint.state.batch) == (1, 0))
+        .expect("the end of the first epoch");
+
+    let file = folder.path().join("latest.pth");
+    std::fs::write(&file, as_pytorch(&first)).unwrap();
+    let out = folder.path().join("converted");
+    let request = CheckpointRequest {
+        file: &file,
+        config,
+        vocabulary: first.vocabulary.clone(),
+        out: &out,
+        allow: Vec::new(),
+        output: Output::default(),
+    };
+    let report = convert_checkpoint(request.clone()).unwrap();
+    let text = report.to_string();
+    assert!(text.contains(" 0 left at their start, 0 left out"), "{text}");
+    assert!(text.contains("loaded       ema:head.predictor.0.fc.weight"), "{text}");
+    assert!(report.notes.is_empty(), "{text}");
+
+    let converted = Checkpoint::open(&out).unwrap();
+    assert_eq!(converted.vocabulary, first.vocabulary);
+    assert_eq!(converted.config, first.config);
+    assert_eq!((converted.state.best_segm, converted.state.best_det), (Some(31.5), None));
+    assert_eq!((converted.state.epoch, converted.state.step), (1, first.state.step));
+    assert_eq!(contents(&out), contents(&first.folder));
+    let best = Checkpoint::open(&out.join("checkpoints/segm_best")).unwrap();
+    assert_eq!(best.folder, converted.folder);
+
+    for run in [&out, &first.folder] {
+        let checkpoint = Checkpoint::open(run).unwrap();
+        Trainer::resume(&checkpoint, &Device::Cpu, Log::quiet()).unwrap().run(&|_| false).unwrap();
+    }
+    assert!(Checkpoint::open(&out).unwrap().state.step > converted.state.step);
+    assert_eq!(contents(&out), contents(&ours));
+
+    let again = convert_checkpoint(request.clone()).unwrap_err();
+    assert!(matches!(again, ConvertError::Exists { .. }), "{again}");
+    let forced = CheckpointRequest { output: Output { force: true }, ..request.clone() };
+    convert_checkpoint(forced.clone()).unwrap();
+    let no_run = convert_checkpoint(CheckpointRequest { out: &root, ..forced }).unwrap_err();
+    assert!(matches!(no_run, ConvertError::NoRun { .. }), "{no_run}");
+}
+
+/// Weights of a network with this configuration, without anything else.
+fn state_dict(config: &Config, words: usize) -> Vec<(String, Py)> {
+    let (_, parameters) = Network::create(&config.model, words, 5, &Device::Cpu).unwrap();
+    let entry = |p: partial_res::nn::Parameter| (p.name, Py::Tensor(p.var.as_detached_tensor()));
+    parameters.all().into_iter().map(entry).collect()
+}
+
+#[test]
+fn what_does_not_fit_is_named_and_fails_unless_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let vocabulary = Vocabulary::build(["the left ape"]);
+    let file = folder.path().join("weights.pth");
+    let out = folder.path().join("out");
+    let convert = |state: Vec<(String, Py)>, allow: &[&str]| {
+        std::fs::write(&file, legacy(&Py::dict(state))).unwrap();
+        let (config, vocabulary) = (config.clone(), vocabulary.clone());
+        let allow = allow.iter().map(|&name| name.to_owned()).collect();
+        let output = Output { force: true };
+        convert_checkpoint(CheckpointRequest { file: &file, config, vocabulary, out: &out, allow, output })
+    };
+    let error = |state, allow: &[&str]| convert(state, allow).unwrap_err().to_string();
+    let words = vocabulary.len();
+
+    // A state dict alone is a checkpoint, too; it can't be resumed.
+    let report = convert(state_dict(&config, words), &[]).unwrap();
+    assert!(!report.has_ema && !report.has_optimizer);
+    assert!(!Checkpoint::open(&out).unwrap().config.train.ema);
+
+    let mut odd = state_dict(&config, words);
+    odd.retain(|(name, _)| name != "head.predictor.0.fc.bias");
+    odd.push((
+        "head.extra.weight".to_owned(),
+        Py::Tensor(Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap()),
+    ));
+    for (name, value) in &mut odd {
+        if name == "lan_enc.embedding.weight" {
+            *value = Py::Tensor(Tensor::zeros((9, 8), DType::F32, &Device::Cpu).unwrap());
+        }
+    }
+    let message = error(odd, &["head.other"]);
+    for line in [
+        "1 are missing, 1 unexpected, 1 of another shape",
+        "missing      head.predictor.0.fc.bias\n",
+        "unexpected   head.extra.weight\n",
+        "wrong shape  lan_enc.embedding.weight: [9, 8], the network has [6, 8]\n",
+        "the vocabulary has 6 words, the checkpoint 9",
+    ] {
+        assert!(message.contains(line), "{message}");
+    }
+    let mut extra = state_dict(&config, words);
+    extra.push((
+        "head.extra.weight".to_owned(),
+        Py::Tensor(Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap()),
+    ));
+    convert(extra, &["head.extra.*"]).unwrap();
+
+    // SeqTR's network has no points to modulate and no prompt.
+    let seqtr = Config {
+        model: ModelConfig { point_modulation: false, task_prompt: false, ..config.model.clone() },
+        ..config.clone()
+    };
+    let message = error(state_dict(&seqtr, words), &[]);
+    assert!(message.contains("--config rec/refcoco-unc"), "{message}");
+
+    let message = error(vec![("state_dict".to_owned(), Py::Int(3))], &[]);
+    assert!(message.contains("the integer 3, expected a dict of tensors"), "{message}");
+    let message = error(vec![("model".to_owned(), Py::Int(3))], &[]);
+    assert!(message.contains("a dict of 1 without state_dict"), "{message}");
+}
+
+#[test]
+fn golden_checkpoints_are_of_another_network_and_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/ckpt_zip_module_cuda_numpy.pth");
+    let request = CheckpointRequest {
+        file: &golden,
+        config: config(folder.path()),
+        vocabulary: Vocabulary::build(["the left ape"]),
+        out: &folder.path().join("out"),
+        allow: Vec::new(),
+        output: Output::default(),
+    };
+    let message = convert_checkpoint(request).unwrap_err().to_string();
+    assert!(message.contains("unexpected   head.predictor.0.weight"), "{message}");
+    assert!(message.contains("unexpected   ema:head.predictor.0.weight"), "{message}");
+    assert!(!folder.path().join("out").exists());
+}
