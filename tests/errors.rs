@@ -129,6 +129,7 @@ fn a_misspelt_key() {
         &["train", "--set", "train.epoch=3"],
         &["--set train.epoch=3", "unknown key `train.epoch`", "did you mean `train.epochs`?"],
     );
+    fails(folder.path(), &["train", "--set", "train.clip=-1"], &["`train.clip` = -1", "not negative"]);
     fails(folder.path(), &["train", "--set", "train.epochs=many"], &["`train.epochs`", "\"many\""]);
     fails(folder.path(), &["train", "rec/refcoco"], &["no configuration `rec/refcoco`", "rec/refcoco-unc"]);
 }
@@ -168,6 +169,12 @@ fn no_such_checkpoint() {
             &[&format!("there is no checkpoint at {name}"), "runs/…/checkpoints/segm_best", "OWNER/NAME"],
         );
     }
+    fs::write(workplace().join("det_best.pth"), [0; 5000]).expect("written");
+    fails(
+        workplace(),
+        &["eval", "--checkpoint", "det_best.pth"],
+        &["det_best.pth is no checkpoint", "cargo convert checkpoint"],
+    );
     fails(workplace(), &["eval", "--checkpoint", "data"], &["data holds no checkpoint", "manifest.json"]);
     let folder = tempfile::tempdir().expect("a folder");
     fails(folder.path(), &["train", "--resume"], &["no run with checkpoints in runs"]);

@@ -26,7 +26,9 @@ pub enum CheckpointError {
     #[error("no checkpoint in {folder} is whole: {problems}; start the training anew")]
     NoneWhole { folder: PathBuf, problems: String },
 
-    #[error("{path} says `{found}`; expected the name of a checkpoint folder beside it, such as step-100")]
+    #[error(
+        "{path} is no checkpoint: it says `{found}`, a mark has the name of a checkpoint folder beside it, such as step-100. A PyTorch file becomes a checkpoint by `cargo convert checkpoint`"
+    )]
     Pointer { path: PathBuf, found: String },
 
     #[error("cannot read {path}: {source}")]

@@ -39,6 +39,19 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     demand(model.vertices >= 3, "model.vertices", model.vertices, "an outline needs at least 3")?;
     demand(model.bins >= 2, "model.bins", model.bins, "must be at least 2")?;
     demand(model.decoder_layers > 0, "model.decoder_layers", 0, "must be at least 1")?;
+    for (key, width) in [
+        ("model.feed_forward", model.feed_forward),
+        ("model.point_hidden", model.point_hidden[0].min(model.point_hidden[1])),
+        ("model.language.word_dim", model.language.word_dim),
+    ] {
+        demand(width > 0, key, width, "must be at least 1")?;
+    }
+    demand(
+        model.darknet.widths.iter().all(|width| *width > 0 && width.is_multiple_of(2)),
+        "model.darknet.widths",
+        format!("{:?}", model.darknet.widths),
+        "each must be even and not 0",
+    )?;
     let top = model.darknet.widths[5];
     demand(
         2 * model.language.hidden == top,
@@ -75,12 +88,18 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     demand(train.epochs > 0, "train.epochs", 0, "must be at least 1")?;
     demand(train.batch_size > 0, "train.batch_size", 0, "must be at least 1")?;
     demand(train.accumulate > 0, "train.accumulate", 0, "must be at least 1")?;
-    demand(
-        train.lr.is_finite() && train.lr >= 0.0,
-        "train.lr",
-        train.lr,
-        "must be a number that is not negative",
-    )?;
+    for (key, number) in [
+        ("train.lr", train.lr),
+        ("train.eps", train.eps),
+        ("train.clip", train.clip),
+        ("train.weight_decay", train.weight_decay),
+        ("train.decay_factor", train.decay_factor),
+        ("train.final_lr_fraction", train.final_lr_fraction),
+        ("model.loss.soft_target_sigma", model.loss.soft_target_sigma),
+    ] {
+        demand(number.is_finite() && number >= 0.0, key, number, "must be a number that is not negative")?;
+    }
+    demand((0.0..=1.0).contains(&train.ema_decay), "train.ema_decay", train.ema_decay, "must be in [0, 1]")?;
     demand(
         train.betas.iter().all(|b| (0.0..1.0).contains(b)),
         "train.betas",

@@ -72,7 +72,8 @@ fn fill(pattern: &str, id: &ImageId) -> String {
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once("{image_id") {
         let Some((format, after)) = after.split_once('}') else { break };
-        let width: usize = format.trim_start_matches(':').parse().unwrap_or(0);
+        // No name needs more digits than a byte counts.
+        let width = usize::from(format.trim_start_matches(':').parse::<u8>().unwrap_or(0));
         out += before;
         out += &match id {
             ImageId::Number(number) => format!("{number:0width$}"),

@@ -46,7 +46,7 @@ pub enum TrainError {
     )]
     Labels { path: PathBuf, fields: Vec<String>, found: Vec<usize>, expected: Vec<usize> },
 
-    #[error("train.backbone = {path}: {problem}")]
+    #[error("train.backbone = {path}: {problem}; `cargo convert darknet FILE` makes one")]
     Backbone { path: PathBuf, problem: String },
 
     #[error("split `train` of {path} has no referent to learn from")]

@@ -185,7 +185,7 @@ fn load_backbone(path: &Path, parameters: &Parameters) -> Result<usize, TrainErr
     }
     let lacking = report.missing.iter().find(|name| name.starts_with("vis_enc."));
     if let Some(name) = lacking.or(report.unexpected.first()) {
-        return Err(wrong(format!("{name} is only in one of file and network; convert the weights again")));
+        return Err(wrong(format!("{name} is only in one of file and network")));
     }
     Ok(report.loaded.len())
 }
