@@ -14,7 +14,10 @@ fn main() -> ExitCode {
         // SAFETY: no other thread has been started.
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
-    match cli::run(cli::Cli::parse()) {
+    let cli = cli::Cli::parse();
+    // On a worker of rayon's pool: from outside, each of a step's thousand small fan-outs would wait for
+    // the pool to wake.
+    match rayon::scope(|_| cli::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody reads errors, the exit code still tells.

@@ -3,6 +3,7 @@
 mod download;
 mod eval;
 mod info;
+mod package;
 mod predict;
 mod shapes;
 mod shared;
@@ -32,6 +33,7 @@ enum Command {
     Info(info::InfoArgs),
     Shapes(shapes::ShapesArgs),
     Download(download::DownloadArgs),
+    Package(package::PackageArgs),
 }
 
 /// Runs one command.
@@ -43,5 +45,6 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Shapes(args) => shapes::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Download(args) => download::run(&args),
+        Command::Package(args) => package::run(&args),
     }
 }

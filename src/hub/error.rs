@@ -48,6 +48,8 @@ pub enum HubError {
         "{file}: its {kind} is {found}, the Hub says {expected}; the damaged copy was removed, run the command again"
     )]
     Corrupt { file: String, kind: &'static str, found: String, expected: String },
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }

@@ -1,0 +1,102 @@
+//! A checkpoint made ready for others: weights, configuration, vocabulary and a card that says what
+//! it is, what it scored and where it comes from.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::Tensor;
+
+use super::HubError;
+use crate::checkpoint::{Checkpoint, Snapshot};
+use crate::config::{Config, Task};
+use crate::report::{ResultRow, Weights};
+
+/// Which weights go into the package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    Raw,
+    RawAndEma,
+}
+
+/// Writes `checkpoint` with `config` (its own, or with other paths) as the folder `out`: a checkpoint
+/// without what only resuming needs, plus the card `README.md`.
+///
+/// # Errors
+/// [`HubError::Checkpoint`] for files that can't be read or written.
+pub fn package(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    contents: Contents,
+    licence: &str,
+    out: &Path,
+) -> Result<(), HubError> {
+    let average = contents == Contents::RawAndEma && checkpoint.has_average();
+    let snapshot = Snapshot {
+        config,
+        vocabulary: &checkpoint.vocabulary,
+        state: &checkpoint.state,
+        model: checkpoint.weights(Weights::Raw)?,
+        ema: average.then(|| checkpoint.weights(Weights::Ema)).transpose()?,
+        optimizer: None,
+    };
+    snapshot.write(out)?;
+    let path = out.join("README.md");
+    std::fs::write(&path, card(checkpoint, config, licence)).map_err(|source| HubError::Write { path, source })
+}
+
+/// Writes the backbone's tensors alone, as `train.backbone` reads them; returns how many.
+pub fn write_backbone(checkpoint: &Checkpoint, path: &Path) -> Result<usize, HubError> {
+    let all = checkpoint.weights(Weights::Raw)?;
+    let backbone: HashMap<String, Tensor> =
+        all.into_iter().filter(|(name, _)| name.starts_with("vis_enc.")).collect();
+    safetensors::serialize_to_file(&backbone, None, path)
+        .map_err(|error| HubError::Write { path: path.into(), source: std::io::Error::other(error) })?;
+    Ok(backbone.len())
+}
+
+fn card(checkpoint: &Checkpoint, config: &Config, licence: &str) -> String {
+    let (state, model, train) = (&checkpoint.state, &config.model, &config.train);
+    let task = match model.task {
+        Task::Segmentation => "outlines what an expression refers to (RES)",
+        Task::Detection => "boxes what an expression refers to (REC)",
+        Task::MultiTask => "boxes and outlines what an expression refers to",
+    };
+    let variant = if model.point_modulation || model.co_content { "Partial-RES" } else { "SeqTR" };
+    let start = match (&train.finetune_from, &train.backbone) {
+        (Some(path), _) => format!("fine-tuned from {}", path.display()),
+        (None, Some(path)) => format!("from the backbone {}", path.display()),
+        (None, None) => "from random weights".to_owned(),
+    };
+    let mut text = format!(
+        "---\nlicense: {licence}\npipeline_tag: image-segmentation\ntags: [referring-expression-segmentation]\n---\n\n\
+         # {variant} on {dataset}\n\nA model that {task}, trained by [Partial-RES in Rust] ({program}).\n\n\
+         ```sh\npartial-res predict --checkpoint . --image IMAGE --expression \"…\"\npartial-res eval --checkpoint .\n```\n\n\
+         ## Where it comes from\n\n\
+         - data: `{dataset}`, annotations `{annotations}`, images of {size} pixels\n\
+         - {start}; seed {seed}, {epochs} epochs, {step} steps, {minutes:.0} minutes\n\
+         - SHA-256 of the weights: `{hash}`\n\n\
+         `config.toml` has every setting, `state.json` the history of scores.\n\n## Scores\n\n",
+        dataset = config.data.dataset,
+        annotations = config.data.train_annotations,
+        size = config.data.image_size,
+        program = concat!("version ", env!("CARGO_PKG_VERSION")),
+        seed = train.seed,
+        epochs = state.epoch,
+        step = state.step,
+        minutes = state.seconds / 60.0,
+        hash = checkpoint.hash(Weights::Raw).unwrap_or("unknown"),
+    );
+    text += "| split | weights | protocol | mIoU | oIoU | P@0.5 | P@0.9 | box accuracy |\n";
+    text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    let last = state.scores.iter().map(|row| row.step).max();
+    for row in state.scores.iter().filter(|row| Some(row.step) == last) {
+        score(&mut text, row);
+    }
+    text
+}
+
+fn score(text: &mut String, row: &ResultRow) {
+    let figure = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
+    let figures = [row.miou, row.oiou, row.p50, row.p90, row.box_acc].map(figure).join(" | ");
+    *text += &format!("| {} | {} | {} | {figures} |\n", row.split, row.weights, row.protocol);
+}
