@@ -1,10 +1,14 @@
 //! The commands, a file each: arguments, call the library, print.
 
+mod check;
 mod download;
 mod eval;
 mod info;
+mod label;
 mod package;
+mod pick;
 mod predict;
+mod sample;
 mod shapes;
 mod shared;
 mod train;
@@ -32,6 +36,10 @@ enum Command {
     Predict(predict::PredictArgs),
     Info(info::InfoArgs),
     Shapes(shapes::ShapesArgs),
+    Sample(sample::SampleArgs),
+    Label(label::LabelArgs),
+    Pick(pick::PickArgs),
+    Check(check::CheckArgs),
     Download(download::DownloadArgs),
     Package(package::PackageArgs),
 }
@@ -44,6 +52,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Predict(args) => predict::run(args),
         Command::Shapes(args) => shapes::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Sample(args) => sample::run(&args),
+        Command::Label(args) => label::run(args),
+        Command::Pick(args) => pick::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Download(args) => download::run(&args),
         Command::Package(args) => package::run(&args),
     }

@@ -39,7 +39,10 @@ pub fn run(args: &PackageArgs) -> Result<()> {
     ensure!(!args.out.exists(), "{} is there already; choose another --out", args.out.display());
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
     let config = checkpoint.config.with(&args.sets)?;
-    ensure!(config.model == checkpoint.config.model, "--set model.…: the network of a checkpoint is what it is");
+    ensure!(
+        config.model == checkpoint.config.model,
+        "--set model.…: the network of a checkpoint is what it is"
+    );
     let contents = if args.raw_only { Contents::Raw } else { Contents::RawAndEma };
     package(&checkpoint, &config, contents, &args.licence, &args.out)?;
     log.line(format!("made {}; read its README.md before you upload it", args.out.display()))?;

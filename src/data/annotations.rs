@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::DataError;
@@ -14,7 +14,7 @@ use crate::mask::{Mask, MaskError, Rle, Segmentation};
 use crate::text;
 
 /// The name of an image; what `{image_id}` in a file name pattern stands for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ImageId {
     Number(u64),

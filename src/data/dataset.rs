@@ -32,14 +32,14 @@ impl Dataset {
     /// for training, `instances.json` otherwise.
     ///
     /// Words are numbered by the vocabulary beside the file (`vocabulary.json` or the reference's
-    /// `token_to_ix.pkl`); without one, by their order in the
-    /// expressions of all its splits.
+    /// `token_to_ix.pkl`); without one, by their order in the expressions of all splits of the
+    /// `instances.json` beside it (quirk 37), or of the file itself.
     pub fn open(config: &DataConfig, file: &str, split: &str) -> Result<Self, DataError> {
-        let path = find_file(config, file)?;
+        let path = annotation_file(&config.root, &config.dataset, file)?;
         let annotations = Arc::new(Annotations::read(&path)?);
         let vocabulary = match words::vocabulary(&path)? {
             Some(vocabulary) => vocabulary,
-            None => Vocabulary::build(annotations.expressions()),
+            None => build_vocabulary(&annotations)?,
         };
         let files = ImageFiles::new(&config.root.join("images"), &config.dataset, &config.images);
         let vocabulary = Arc::new(vocabulary);
@@ -197,14 +197,23 @@ impl Dataset {
     }
 }
 
-/// `root/annotations/<dataset>/<file>`. The picker's output has two names (quirk 60).
-fn find_file(config: &DataConfig, file: &str) -> Result<PathBuf, DataError> {
-    let parent = config.root.join("annotations");
-    let folder = parent.join(&config.dataset);
-    if !folder.is_dir() {
-        let there = there_are("data sets", &parent, |entry| entry.is_dir());
-        return Err(DataError::NoDataset { dataset: config.dataset.clone(), folder, there });
+/// A subset shares the vocabulary of the whole, or word tables would not fit from one step of the
+/// method to the next.
+fn build_vocabulary(annotations: &Annotations) -> Result<Vocabulary, DataError> {
+    let whole = annotations.path().with_file_name(INSTANCES);
+    if whole == annotations.path() || !whole.is_file() {
+        return Ok(Vocabulary::build(annotations.expressions()));
     }
+    Ok(Vocabulary::build(Annotations::read(&whole)?.expressions()))
+}
+
+/// The annotation file of all referents.
+pub const INSTANCES: &str = "instances.json";
+
+/// The path of `root/annotations/<dataset>/<file>`, if there is such a file. The picker's output has
+/// two names (quirk 60).
+pub fn annotation_file(root: &Path, dataset: &str, file: &str) -> Result<PathBuf, DataError> {
+    let folder = dataset_folder(root, dataset)?;
     let path = folder.join(file);
     let other = match file.strip_suffix("_box_pick.json") {
         Some(stem) => Some(format!("{stem}_bbox_pick.json")),
@@ -219,8 +228,19 @@ fn find_file(config: &DataConfig, file: &str) -> Result<PathBuf, DataError> {
     })
 }
 
+/// `root/annotations/<dataset>`, if there is such a folder.
+pub(super) fn dataset_folder(root: &Path, dataset: &str) -> Result<PathBuf, DataError> {
+    let parent = root.join("annotations");
+    let folder = parent.join(dataset);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let there = there_are("data sets", &parent, |entry| entry.is_dir());
+    Err(DataError::NoDataset { dataset: dataset.to_owned(), folder, there })
+}
+
 /// "there are …" or "there are none", for messages.
-fn there_are(what: &str, folder: &Path, wanted: impl Fn(&Path) -> bool) -> String {
+pub(super) fn there_are(what: &str, folder: &Path, wanted: impl Fn(&Path) -> bool) -> String {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut names: Vec<String> = entries
         .filter(|path| wanted(path))

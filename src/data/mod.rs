@@ -6,9 +6,11 @@
 
 mod annotations;
 mod batch;
+pub mod check;
 mod dataset;
 mod decode;
 mod error;
+mod field;
 mod frame;
 mod images;
 mod labels;
@@ -22,9 +24,10 @@ mod words;
 
 pub use annotations::{Annotations, BadRecord, ImageId, Referent};
 pub use batch::{Batch, Row, Skipped};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, INSTANCES, annotation_file};
 pub use decode::{decode, read_image};
 pub use error::DataError;
+pub use field::with_field;
 pub use frame::Frame;
 pub use images::ImageFiles;
 pub use labels::NO_LABEL;

@@ -100,8 +100,8 @@ impl Plan {
 
     /// One pass without chance over some referents (all: `0..dataset.len()`), for plainly resized
     /// images. A batch has at most `batch_size` rows of images with the same padded size, so that
-    /// no answer depends on what else is in the batch; expressions about one image are
-    /// neighbours and share its features.
+    /// no answer depends on what else is in the batch; expressions about one image share its
+    /// features, in one batch unless there are more than `batch_size`.
     pub fn evaluation(
         dataset: &Dataset,
         referents: impl IntoIterator<Item = usize>,
@@ -109,26 +109,35 @@ impl Plan {
         batch_size: usize,
         preparation: &Preparation,
     ) -> Self {
-        let stream = Stream::new(0, "evaluation");
-        // By padded size, then by image.
-        let mut sizes: BTreeMap<(usize, usize), BTreeMap<u32, Vec<Entry>>> = BTreeMap::new();
-        for referent in referents {
-            let record = dataset.referent(referent);
-            let frame = Frame::resize((record.width, record.height), preparation.image_size);
-            let images = sizes.entry(frame.pad_hw(preparation.stride)).or_default();
-            let entries = images.entry(dataset.image_of(referent)).or_default();
-            for expression in choice.of(dataset, referent, &mut stream.child(referent as u64)) {
-                entries.push(Entry { referent, asked: referent, expression, position: 0 });
-            }
+        Self::of_batches(by_size(dataset, referents, choice, batch_size, preparation))
+    }
+
+    /// [`Plan::evaluation`] of the whole split in the order of the file, as far as batches allow: a few
+    /// images after the other, each once with all that is asked about it. No batch depends on what
+    /// was done before, so that the plan can be taken up anywhere.
+    pub fn labelling(
+        dataset: &Dataset,
+        choice: ExpressionChoice,
+        batch_size: usize,
+        preparation: &Preparation,
+    ) -> Self {
+        let mut stretches: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for referent in 0..dataset.len() {
+            stretches.entry(dataset.image_of(referent) / STRETCH).or_default().push(referent);
         }
-        let mut batches = Vec::new();
-        for images in sizes.into_values() {
-            let rows: Vec<Entry> = images.into_values().flatten().collect();
-            batches.extend(rows.chunks(batch_size).map(<[Entry]>::to_vec));
-        }
+        let batches = |referents| by_size(dataset, referents, choice, batch_size, preparation);
+        Self::of_batches(stretches.into_values().flat_map(batches).collect())
+    }
+
+    fn of_batches(mut batches: Vec<Vec<Entry>>) -> Self {
         let numbered = (0u64..).zip(batches.iter_mut().flatten());
         numbered.for_each(|(position, entry)| entry.position = position);
-        Self { batches, stream, shared: true }
+        Self { batches, stream: Stream::new(0, "evaluation"), shared: true }
+    }
+
+    /// Leaves out the batches for which `wanted` is false.
+    pub fn retain(&mut self, wanted: impl Fn(&[Entry]) -> bool) {
+        self.batches.retain(|batch| wanted(batch));
     }
 
     /// Asks every referent for what was meant for another object of its image, where there is
@@ -193,6 +202,45 @@ impl Plan {
     pub fn stream(&self, entry: &Entry) -> Stream {
         self.stream.child(entry.position)
     }
+}
+
+/// Images that [`Plan::labelling`] takes together: enough to fill batches of each padded size, few
+/// enough that little is lost when it is killed.
+const STRETCH: u32 = 128;
+
+/// Batches of rows whose images have the same padded size.
+fn by_size(
+    dataset: &Dataset,
+    referents: impl IntoIterator<Item = usize>,
+    choice: ExpressionChoice,
+    batch_size: usize,
+    preparation: &Preparation,
+) -> Vec<Vec<Entry>> {
+    let stream = Stream::new(0, "evaluation");
+    // By padded size, then by image.
+    let mut sizes: BTreeMap<(usize, usize), BTreeMap<u32, Vec<Entry>>> = BTreeMap::new();
+    for referent in referents {
+        let record = dataset.referent(referent);
+        let frame = Frame::resize((record.width, record.height), preparation.image_size);
+        let images = sizes.entry(frame.pad_hw(preparation.stride)).or_default();
+        let entries = images.entry(dataset.image_of(referent)).or_default();
+        for expression in choice.of(dataset, referent, &mut stream.child(referent as u64)) {
+            entries.push(Entry { referent, asked: referent, expression, position: 0 });
+        }
+    }
+    let mut batches: Vec<Vec<Entry>> = Vec::new();
+    for images in sizes.into_values() {
+        let mut batch: Vec<Entry> = Vec::new();
+        for rows in images.values().flat_map(|rows| rows.chunks(batch_size)) {
+            if batch.len() + rows.len() > batch_size {
+                batches.push(std::mem::take(&mut batch));
+            }
+            batch.extend(rows);
+        }
+        batches.push(batch);
+    }
+    batches.retain(|batch| !batch.is_empty());
+    batches
 }
 
 /// A shuffled group, in bundles of at most `size` referents of one image.

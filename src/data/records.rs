@@ -37,6 +37,24 @@ pub(super) fn locate(text: &str) -> Result<Vec<Split>, Unexpected> {
     }
 }
 
+/// Where the value of a field of an object stands; nothing if there is no such field. The last one
+/// counts, as for a reader.
+pub(super) fn field(record: &str, name: &str) -> Result<Option<Range<usize>>, Unexpected> {
+    let mut cursor = Cursor { text: record.as_bytes(), at: 0 };
+    let (mut found, mut first) = (None, true);
+    cursor.expect(b'{')?;
+    while cursor.another(b'}', first)? {
+        let key = cursor.value()?;
+        cursor.expect(b':')?;
+        let value = cursor.value()?;
+        if serde_json::from_str::<String>(&record[key]).is_ok_and(|key| key == name) {
+            found = Some(value);
+        }
+        first = false;
+    }
+    Ok(found)
+}
+
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,

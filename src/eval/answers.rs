@@ -44,25 +44,40 @@ pub struct Judged {
     pub outcome: Outcome,
 }
 
-/// Asks every question greedily and hands each answer to `each`, in the order of the plan. Images that
-/// can't be read are errors.
-pub fn answer(
+/// Asks every question greedily and hands the answers to `each`, batch by batch in the order of the
+/// plan, one answer for each row. Images that can't be read are errors.
+pub fn answer_batches<E: From<EvalError>>(
     network: &Network,
     questions: Questions<'_>,
-    progress: &Progress,
-    mut each: impl FnMut(Judged) -> Result<(), EvalError>,
-) -> Result<(), EvalError> {
+    mut each: impl FnMut(&Batch, Vec<Answer>) -> Result<(), E>,
+) -> Result<(), E> {
     let Questions { dataset, plan, preparation, device, workers } = questions;
-    let (image_size, stride) = (preparation.image_size, preparation.stride);
     let loader = Loader::new(Arc::clone(dataset), plan, preparation, 0, workers, None);
     for batch in loader {
-        let batch = batch?;
+        let batch = batch.map_err(EvalError::Data)?;
         let Some(first) = batch.rows.first() else { continue };
         let answers = ask(network, &batch, device).map_err(|source| EvalError::Batch {
             split: dataset.split_name().to_owned(),
             referent: first.referent,
             source,
         })?;
+        each(&batch, answers)?;
+    }
+    Ok(())
+}
+
+/// Asks every question greedily, compares each answer with the truth and hands it to `each`, in the
+/// order of the plan. Images that can't be read are errors.
+pub fn answer(
+    network: &Network,
+    questions: Questions<'_>,
+    progress: &Progress,
+    mut each: impl FnMut(Judged) -> Result<(), EvalError>,
+) -> Result<(), EvalError> {
+    let dataset = Arc::clone(questions.dataset);
+    let (image_size, stride) = (questions.preparation.image_size, questions.preparation.stride);
+    answer_batches(network, questions, |batch, answers| {
+        let dataset = dataset.as_ref();
         let truths = truths(dataset, &batch.rows, image_size, stride)?;
         let judged: Vec<Judged> = batch
             .rows
@@ -71,9 +86,8 @@ pub fn answer(
             .map(|(row, answer)| judge(network, dataset, row, answer, &truths[&row.referent]))
             .collect::<Result<_, _>>()?;
         progress.advance(judged.len() as u64);
-        judged.into_iter().try_for_each(&mut each)?;
-    }
-    Ok(())
+        judged.into_iter().try_for_each(&mut each)
+    })
 }
 
 fn ask(network: &Network, batch: &Batch, device: &Device) -> Result<Vec<Answer>, ModelError> {

@@ -26,7 +26,7 @@ mod shape;
 mod summary;
 mod truth;
 
-pub use answers::{Judged, Questions, answer};
+pub use answers::{Judged, Questions, answer, answer_batches};
 pub use draw::draw_answer;
 pub use error::EvalError;
 pub use evaluate::{Drawings, EvalOptions, evaluate};

@@ -41,7 +41,8 @@ pub fn package(
     };
     snapshot.write(out)?;
     let path = out.join("README.md");
-    std::fs::write(&path, card(checkpoint, config, licence)).map_err(|source| HubError::Write { path, source })
+    std::fs::write(&path, card(checkpoint, config, licence))
+        .map_err(|source| HubError::Write { path, source })
 }
 
 /// Writes the backbone's tensors alone, as `train.backbone` reads them; returns how many.

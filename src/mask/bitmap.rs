@@ -51,6 +51,27 @@ impl Rle {
     }
 }
 
+impl Rle {
+    /// The part of the mask within `[x, y, width, height]`, which must lie inside of it; a bounding
+    /// box is mostly far smaller than the image.
+    pub fn to_mask_within(&self, [x, y, width, height]: [u32; 4]) -> Mask {
+        let (x, y, width, height) = (x as usize, y as usize, width as usize, height as usize);
+        let mut columns = vec![0u8; height * width];
+        let rows = self.height();
+        for (start, end) in self.runs().map(|(start, end)| (start as usize, end as usize)) {
+            for column in (start / rows).max(x)..=((end - 1) / rows).min((x + width).saturating_sub(1)) {
+                let from = start.max(column * rows + y);
+                let to = end.min(column * rows + y + height);
+                if from < to {
+                    let place = (column - x) * height + from - column * rows - y;
+                    columns[place..place + to - from].fill(1);
+                }
+            }
+        }
+        Mask { height, width, pixels: transpose(&columns, width, height) }
+    }
+}
+
 /// First position from `start` on where a pixel is not `set`, or the end.
 fn run_end(pixels: &[u8], start: usize, set: bool) -> usize {
     let mut at = start;

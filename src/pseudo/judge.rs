@@ -1,5 +1,5 @@
 use super::{box_mask, projection_term};
-use crate::mask::{Mask, MaskError, Rle, find_contours};
+use crate::mask::{MaskError, Rle, find_contours};
 
 /// Decides which predictions become pseudo labels (quirks 41 to 44).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,37 +20,52 @@ pub struct Judgement {
     /// The prediction's outlines `[x1, y1, …]`, as they are written into annotations. Empty if
     /// the prediction is empty or too thin to have any.
     pub polygons: Vec<Vec<f64>>,
+    /// The union of the outlines: what a training on them would see; none without outlines.
+    pub mask: Option<Rle>,
     /// The [`projection_term`] of the union of the outlines; none without outlines.
     pub projection_term: Option<f32>,
     pub kept: bool,
 }
 
+impl Judgement {
+    /// Of a prediction without outlines.
+    pub fn nothing() -> Self {
+        Self { polygons: Vec::new(), mask: None, projection_term: None, kept: false }
+    }
+}
+
 impl Judge {
     /// Compares a prediction with the true box `[x, y, width, height]`. The prediction must be in
-    /// the frame of the original image, `height` x `width`, to which the box belongs.
+    /// the frame of the original image, to which the box belongs.
     ///
     /// Of a prediction with several parts the union is judged. (The reference drops all of
     /// those, and holes in a part count as parts there.) A prediction without outlines is never
     /// kept. (The reference judges the one before in its place.)
-    pub fn judge(
-        &self,
-        prediction: &Mask,
-        bbox: [f64; 4],
-        height: usize,
-        width: usize,
-    ) -> Result<Judgement, MaskError> {
+    pub fn judge(&self, prediction: &Rle, bbox: [f64; 4]) -> Result<Judgement, MaskError> {
+        let (height, width) = (prediction.height(), prediction.width());
         let polygons = outlines(prediction);
         if polygons.is_empty() {
-            return Ok(Judgement { polygons, projection_term: None, kept: false });
+            return Ok(Judgement::nothing());
         }
         let union = Rle::from_polygons(height, width, &polygons)?;
         let term = projection_term(&union, &box_mask(bbox, height, width)?)?;
-        Ok(Judgement { polygons, projection_term: Some(term), kept: f64::from(term) < self.threshold })
+        let kept = f64::from(term) < self.threshold;
+        Ok(Judgement { polygons, mask: Some(union), projection_term: Some(term), kept })
     }
 }
 
 /// The outlines of a mask as polygons `[x1, y1, …]`, holes too; those of fewer than three points
 /// are left out.
-pub fn outlines(mask: &Mask) -> Vec<Vec<f64>> {
-    find_contours(mask).iter().map(|contour| contour.polygon()).filter(|polygon| polygon.len() >= 6).collect()
+pub fn outlines(mask: &Rle) -> Vec<Vec<f64>> {
+    let bounds = mask.bounding_box();
+    let corner = [f64::from(bounds[0]), f64::from(bounds[1])];
+    let in_image =
+        |polygon: Vec<f64>| polygon.into_iter().enumerate().map(|(i, v)| v + corner[i % 2]).collect();
+    let contours = find_contours(&mask.to_mask_within(bounds));
+    contours
+        .iter()
+        .map(|contour| contour.polygon())
+        .filter(|polygon| polygon.len() >= 6)
+        .map(in_image)
+        .collect()
 }

@@ -1,7 +1,26 @@
-//! Pseudo labels: which predicted masks are good enough to train on.
+//! Pseudo labels: which referents get masks by hand, what a network says about the others, and which
+//! of that is good enough to train on.
+//!
+//! [`sample`] draws `instances_sample_<ratio>.json`; [`label`] writes `predictions.jsonl`; [`pick`]
+//! judges each prediction by its [`projection_term`] and writes `instances_sample_<ratio>_box_pick.json`.
+//! All three work on annotation files and leave records as they stand.
 
+mod draw;
+mod error;
 mod judge;
+mod label;
+mod pick;
+mod predictions;
 mod projection;
+mod sample;
+mod subset;
 
+pub use draw::draw_verdicts;
+pub use error::PseudoError;
 pub use judge::{Judge, Judgement, outlines};
+pub use label::{Labelled, Labelling, label};
+pub use pick::{Masks, PickOptions, Picked, Verdict, pick, pick_file, predictions_file};
+pub use predictions::{Asked, Candidate, Header, Method, Prediction, Predictions};
 pub use projection::{box_mask, projection_term};
+pub use sample::{Drawn, SampleOptions, draw, sample, sample_file};
+pub use subset::{provenance_path, refuse_to_replace, sha256};

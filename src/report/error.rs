@@ -23,8 +23,9 @@ pub enum ReportError {
     NoResults { path: PathBuf },
 }
 
-/// Gives `write` a new file beside `path`, syncs it and renames it to `path`.
-pub(super) fn write_whole(
+/// Gives `write` a new file beside `path`, syncs it and renames it to `path`: whoever looks finds the
+/// old file or the new one. Missing folders are made.
+pub fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), ReportError>,
 ) -> Result<(), ReportError> {

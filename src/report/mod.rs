@@ -2,6 +2,7 @@
 
 mod canvas;
 mod error;
+mod histogram;
 mod log;
 mod overlay;
 mod plot;
@@ -13,7 +14,8 @@ mod table;
 mod text;
 
 pub use canvas::{Canvas, Colour, PALETTE};
-pub use error::ReportError;
+pub use error::{ReportError, write_whole};
+pub use histogram::Histogram;
 pub use log::Log;
 pub use overlay::{Caption, Layer, Overlay};
 pub use plot::{draw_results, plot_results};

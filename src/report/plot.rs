@@ -12,7 +12,7 @@ use plotters::style::register_font;
 use super::canvas::PALETTE;
 use super::{Protocol, ReportError, ResultRow, Weights, read_results, save_picture};
 
-const FONT: &str = "sans-serif";
+pub(super) const FONT: &str = "sans-serif";
 const PANEL: (u32, u32) = (620, 500);
 
 static FONT_READY: LazyLock<bool> =
@@ -30,9 +30,7 @@ pub fn plot_results(csv: &Path, png: &Path) -> Result<(), ReportError> {
 
 /// The curves as a picture. A panel without a value is left out.
 pub fn draw_results(rows: &[ResultRow]) -> Result<RgbImage, ReportError> {
-    if !*FONT_READY {
-        return Err(ReportError::Plot("the embedded font was refused".into()));
-    }
+    font()?;
     let loss: Curve = rows.iter().filter_map(|row| Some((row.epoch as f64, row.loss?))).collect();
     let lr: Curve = rows.iter().filter_map(|row| Some((row.epoch as f64, row.lr?))).collect();
     let miou = score_curves(rows, |row| row.miou);
@@ -64,7 +62,12 @@ pub fn draw_results(rows: &[ResultRow]) -> Result<RgbImage, ReportError> {
 type Curve = Vec<(f64, f64)>;
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
-fn failed(error: impl std::fmt::Display) -> ReportError {
+/// Makes the embedded font known to plotters.
+pub(super) fn font() -> Result<(), ReportError> {
+    if *FONT_READY { Ok(()) } else { Err(ReportError::Plot("the embedded font was refused".into())) }
+}
+
+pub(super) fn failed(error: impl std::fmt::Display) -> ReportError {
     ReportError::Plot(error.to_string())
 }
 
@@ -95,7 +98,7 @@ fn whole(epoch: &f64) -> String {
     if (epoch - epoch.round()).abs() < 1e-6 { format!("{epoch:.0}") } else { String::new() }
 }
 
-fn colour(index: usize) -> RGBColor {
+pub(super) fn colour(index: usize) -> RGBColor {
     let [r, g, b] = PALETTE[index % PALETTE.len()];
     RGBColor(r, g, b)
 }

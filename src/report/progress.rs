@@ -35,6 +35,11 @@ impl Progress {
         self.bar.inc(items);
     }
 
+    /// Where the number of items becomes known late.
+    pub fn set_length(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
     /// Goes on from `items`, such as where a resumed run stands.
     pub fn set_position(&self, items: u64) {
         self.bar.set_position(items);

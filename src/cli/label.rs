@@ -1,0 +1,95 @@
+//! `partial-res label`: outline every referent of a split.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use partial_res::data::{Dataset, INSTANCES};
+use partial_res::pseudo::{Asked, Labelling, label, predictions_file};
+use partial_res::report::{Log, Weights};
+
+use super::shared::{DeviceArgs, changed, network, open_checkpoint};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Expressions {
+    First,
+    All,
+}
+
+/// Outline every referent of a split with a checkpoint: what `pick` chooses pseudo labels from
+///
+/// Writes predictions.jsonl beside the annotations: a line that says what was labelled with what, then
+/// a line for each referent, in pixels of its own image. Killed, the same command goes on where it
+/// stopped.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  partial-res label --checkpoint runs/RUN/checkpoints/segm_best --set data.root=data"
+)]
+pub struct LabelArgs {
+    /// A checkpoint, a run, or OWNER/NAME on the Hub
+    #[arg(long)]
+    checkpoint: String,
+    /// raw (as the reference does) or ema
+    #[arg(long, default_value = "raw")]
+    weights: Weights,
+    #[arg(long, default_value = "train")]
+    split: String,
+    /// Ask the first expression of a referent, or all of them
+    #[arg(long, value_enum, default_value_t = Expressions::First)]
+    expressions: Expressions,
+    /// File to write [default: predictions.jsonl beside the annotations]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Change a key of the checkpoint's configuration, such as data.root or data.dataset
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Expressions in a batch
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: u16,
+    /// Begin anew, whatever the file holds
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: LabelArgs) -> Result<()> {
+    let log = Log::stdout();
+    let device = args.device.open(&log)?;
+    let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
+    let config = changed(&checkpoint.config, &args.sets)?;
+    let network = network(&checkpoint, args.weights, &device)?;
+    let dataset = Dataset::open(&config.data, INSTANCES, &args.split)?;
+    let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
+    let out = args.out.unwrap_or_else(|| predictions_file(dataset.annotations().path()));
+    let labelling = Labelling {
+        network: &network,
+        weights: args.weights,
+        checkpoint: &checkpoint,
+        config: &config,
+        dataset: &dataset,
+        device: &device,
+        expressions: match args.expressions {
+            Expressions::First => Asked::First,
+            Expressions::All => Asked::All,
+        },
+        batch_size: args.batch_size.into(),
+        force: args.force,
+    };
+    let start = Instant::now();
+    let labelled = label(&labelling, &out, &log)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let before = match labelled.before {
+        0 => String::new(),
+        before => format!(", {before} of them before"),
+    };
+    log.line(format!(
+        "{}: {} referents of {}{before}; {seconds:.1} s",
+        out.display(),
+        labelled.referents,
+        args.split
+    ))?;
+    Ok(())
+}

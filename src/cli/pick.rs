@@ -1,0 +1,156 @@
+//! `partial-res pick`: choose pseudo labels.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use partial_res::config::DataConfig;
+use partial_res::data::{Annotations, Dataset, INSTANCES, annotation_file};
+use partial_res::pseudo::{
+    Judge, Masks, PickOptions, Picked, Predictions, Verdict, draw_verdicts, pick, pick_file,
+    predictions_file, sample_file,
+};
+use partial_res::report::{Histogram, Table, save_picture};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    /// Resampling pseudo points: the projection term is below the threshold
+    Rpp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Written {
+    /// As predicted (RLE)
+    Predicted,
+    /// Polygons through the outermost pixels, as the reference does
+    Outlines,
+}
+
+/// Choose the predictions that are good enough to train on
+///
+/// Writes instances_sample_<RATIO>_box_pick.json: the labelled records, then those picked with the
+/// prediction as their mask, every other split as it is; a histogram of the projection term
+/// (.png) and the figures (.provenance.json) beside it.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  partial-res pick --ratio 5 --dataset refcoco-unc\n  partial-res train res/refcoco-unc --finetune-from checkpoint/refcoco-unc/det_best --set data.train_annotations=instances_sample_5_box_pick.json"
+)]
+pub struct PickArgs {
+    /// Percent of the labelled sample: reads instances_sample_<RATIO>.json
+    #[arg(long)]
+    ratio: u32,
+    /// A folder of ROOT/annotations
+    #[arg(long)]
+    dataset: String,
+    /// Holds annotations/ and images/
+    #[arg(long, default_value = "data")]
+    root: PathBuf,
+    /// What `label` wrote [default: predictions.jsonl beside the annotations]
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t = Choice::Rpp)]
+    method: Choice,
+    /// Projection terms below it are good enough; 0 to 2
+    #[arg(long, default_value_t = Judge::default().threshold)]
+    threshold: f64,
+    /// What becomes the mask of a picked record
+    #[arg(long, value_enum, default_value_t = Written::Predicted)]
+    masks: Written,
+    /// Draw some of the kept and of the rejected outlines: DIR/kept.png, DIR/rejected.png
+    #[arg(long, value_name = "DIR")]
+    draw: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: &PickArgs) -> Result<()> {
+    ensure!(
+        (0.0..=2.0).contains(&args.threshold),
+        "--threshold {}: expected 0 to 2, as projection terms are",
+        args.threshold
+    );
+    let start = Instant::now();
+    let path = annotation_file(&args.root, &args.dataset, INSTANCES)?;
+    let labelled = annotation_file(&args.root, &args.dataset, &sample_file(args.ratio))
+        .with_context(|| format!("the labelled sample; `sample --ratio {}` draws one", args.ratio))?;
+    let predictions = args.predictions.clone().unwrap_or_else(|| predictions_file(&path));
+    ensure!(
+        predictions.exists(),
+        "there are no predictions at {}; `label` writes them",
+        predictions.display()
+    );
+    let predictions = Predictions::read(&predictions)?;
+    let (all, labelled) = (Annotations::read(&path)?, Annotations::read(&labelled)?);
+    let Choice::Rpp = args.method;
+    let judge = Judge { threshold: args.threshold };
+    let out = path.with_file_name(pick_file(args.ratio));
+    let masks = match args.masks {
+        Written::Predicted => Masks::Predicted,
+        Written::Outlines => Masks::Outlines,
+    };
+    let options = PickOptions { judge, masks, force: args.force };
+    let picked = pick(&all, &labelled, &predictions, &out, &options)?;
+    println!("{}", table(&picked));
+    println!("{}: {} records of {}", out.display(), picked.labelled + picked.kept, picked.split);
+    let png = out.with_extension("png");
+    save_picture(&histogram(&args.dataset, &picked).draw()?, &png)?;
+    println!("{}", png.display());
+    if let Some(folder) = &args.draw {
+        draw(args, &picked, &predictions, folder)?;
+    }
+    println!("{:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn table(picked: &Picked) -> Table {
+    let mut table = Table::new(["", "referents", "% of unlabelled", "true mIoU"]);
+    let all = picked.verdicts.len();
+    let mut row = |name: &str, count: usize, iou: Option<f64>| {
+        let share = (all > 0).then(|| 100.0 * count as f64 / all as f64);
+        let cells = [name.to_owned(), count.to_string(), Table::percent(share)];
+        table.row(cells.into_iter().chain([Table::percent(iou.map(|iou| 100.0 * iou))]));
+    };
+    row("kept", picked.kept, picked.true_iou_of_kept);
+    row("rejected: nothing outlined", picked.empty, None);
+    row(&format!("rejected: projection term >= {}", picked.threshold), picked.projection_term, None);
+    row("rejected in all", picked.empty + picked.projection_term, picked.true_iou_of_rejected);
+    table.rule();
+    table.row(["labelled".to_owned(), picked.labelled.to_string()]);
+    table
+}
+
+fn histogram<'a>(title: &'a str, picked: &'a Picked) -> Histogram<'a> {
+    let terms = |kept: bool| -> Vec<f64> {
+        let judgements = picked.verdicts.iter().map(|verdict| &verdict.judgement);
+        judgements.filter(|j| j.kept == kept).filter_map(|j| j.projection_term).map(f64::from).collect()
+    };
+    Histogram {
+        title,
+        axis: "projection term (1 and above: last bar)",
+        unit: "referents",
+        up_to: 1.0,
+        limit: picked.threshold,
+        groups: [("kept", terms(true)), ("rejected", terms(false))],
+    }
+}
+
+/// Pictures on a sheet, and in a row of it.
+const PICTURES: [usize; 2] = [12, 4];
+
+fn draw(args: &PickArgs, picked: &Picked, predictions: &Predictions, folder: &Path) -> Result<()> {
+    let config =
+        DataConfig { root: args.root.clone(), dataset: args.dataset.clone(), ..DataConfig::default() };
+    let dataset = Dataset::open(&config, INSTANCES, &picked.split)?;
+    for (name, kept) in [("kept.png", true), ("rejected.png", false)] {
+        let verdicts: Vec<&Verdict> =
+            picked.verdicts.iter().filter(|verdict| verdict.judgement.kept == kept).collect();
+        let [count, columns] = PICTURES;
+        let picture = draw_verdicts(&dataset, predictions, &verdicts, count, columns)?;
+        let path = folder.join(name);
+        save_picture(&picture, &path)?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The annotation files of a data set.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::images::Uses;
+use super::records::{self, Named};
+use super::{Counts, Fault, Finding, Report};
+use crate::data::dataset::{INSTANCES, dataset_folder, there_are};
+use crate::data::{Annotations, DataError, ImageFiles, words};
+
+/// The folders to look through, by name.
+pub(super) fn folders(root: &Path, dataset: Option<&str>) -> Result<Vec<PathBuf>, DataError> {
+    if let Some(dataset) = dataset {
+        return Ok(vec![dataset_folder(root, dataset)?]);
+    }
+    let parent = root.join("annotations");
+    let entries = std::fs::read_dir(&parent).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    if folders.is_empty() {
+        let there = there_are("data sets", &parent, |entry| entry.is_dir());
+        return Err(DataError::NoDataset { dataset: "*".to_owned(), folder: parent, there });
+    }
+    Ok(folders)
+}
+
+/// One data set.
+pub(super) fn look_through(
+    root: &Path,
+    folder: &Path,
+    patterns: &BTreeMap<String, String>,
+    report: &mut Report,
+    uses: &mut Uses,
+) {
+    let whole = folder.join(INSTANCES);
+    if !whole.is_file() {
+        let found = "is missing; `eval` and `pick` read it";
+        report.problems.push(Finding::of_file(Fault::Annotations, &whole, found));
+    }
+    if let Err(error) = words::vocabulary(&whole) {
+        report.problems.push(Finding::of_file(Fault::Vocabulary, folder, error));
+    }
+    let dataset = folder.file_name().unwrap_or_default().to_string_lossy();
+    let files = ImageFiles::new(&root.join("images"), &dataset, patterns);
+    let mut known: HashSet<String> = HashSet::new();
+    for path in annotation_files(folder) {
+        let annotations = match Annotations::read_usable(&path) {
+            Ok((annotations, bad)) => {
+                report.problems.extend(bad.iter().map(|bad| records::unusable(&path, bad)));
+                let named = Named { annotations: &annotations, bad: &bad, files: &files, known: &known };
+                report.problems.extend(named.check(uses));
+                annotations
+            }
+            Err(error) => {
+                report.problems.push(Finding::of_file(Fault::Annotations, &path, error));
+                continue;
+            }
+        };
+        if path == whole {
+            report.notes.extend(shared_images(&annotations, &files));
+            for split in annotations.splits() {
+                known.extend(annotations.records(split).into_iter().flatten().map(str::to_owned));
+            }
+        }
+        report.files.push(counts(&annotations));
+    }
+}
+
+/// `instances.json` first, then its subsets.
+fn annotation_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let wanted = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("instances") && name.ends_with(".json") && !name.ends_with(".provenance.json")
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(wanted).collect();
+    paths.sort_by_key(|path| (!path.ends_with(INSTANCES), path.clone()));
+    paths
+}
+
+fn counts(annotations: &Annotations) -> Counts {
+    let referents = || annotations.splits().filter_map(|split| annotations.referents(split).ok()).flatten();
+    Counts {
+        file: annotations.path().to_owned(),
+        splits: annotations.splits().map(str::to_owned).collect(),
+        records: referents().count(),
+        masks: referents().filter(|referent| referent.segmentation.is_some()).count(),
+        expressions: referents().map(|referent| referent.expressions.len()).sum(),
+    }
+}
+
+/// Images that more than one split asks about, as in RefCOCOg (google) by design.
+fn shared_images(annotations: &Annotations, files: &ImageFiles) -> Vec<String> {
+    let mut splits_of: HashMap<PathBuf, BTreeSet<&str>> = HashMap::new();
+    for split in annotations.splits() {
+        for referent in annotations.referents(split).unwrap_or_default() {
+            splits_of.entry(files.path(referent).unwrap_or_default()).or_default().insert(split);
+        }
+    }
+    let mut counts: BTreeMap<Vec<&str>, usize> = BTreeMap::new();
+    for splits in splits_of.into_values().filter(|splits| splits.len() > 1) {
+        *counts.entry(splits.into_iter().collect()).or_default() += 1;
+    }
+    let note = |(splits, count): (Vec<&str>, usize)| {
+        format!("{}: {count} images are in each of {}", annotations.path().display(), splits.join(", "))
+    };
+    counts.into_iter().map(note).collect()
+}

@@ -1,0 +1,163 @@
+//! What a network says about every referent of a split.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use rayon::prelude::*;
+
+use super::predictions::PredictionLog;
+use super::subset::sha256;
+use super::{Asked, Candidate, Header, Judge, Method, Prediction, PseudoError};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, Task};
+use crate::data::{Dataset, ExpressionChoice, Plan, Preparation, Row};
+use crate::eval::{EvalError, Place, Questions, Shape, answer_batches};
+use crate::mask::Rle;
+use crate::model::{Answer, Network};
+use crate::report::{Log, Weights};
+
+/// Who is asked about what, and how.
+pub struct Labelling<'a> {
+    /// With the `weights` of the checkpoint.
+    pub network: &'a Network,
+    pub weights: Weights,
+    pub checkpoint: &'a Checkpoint,
+    /// The checkpoint's, whose data keys may have changed.
+    pub config: &'a Config,
+    /// Must number words as the network does ([`Dataset::with_vocabulary`]).
+    pub dataset: &'a Arc<Dataset>,
+    pub device: &'a Device,
+    pub expressions: Asked,
+    /// Expressions in a batch.
+    pub batch_size: usize,
+    /// Begin anew, whatever the file holds.
+    pub force: bool,
+}
+
+/// How far a labelling went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Referents that were in the file already.
+    pub before: usize,
+    /// Referents now.
+    pub referents: usize,
+}
+
+/// Outlines every referent of a split and writes `predictions.jsonl` to `out`. Everything is in the
+/// frame of the original image (quirk 41). A labelling that was killed is taken up where the file
+/// ends, and the file ends with the same bytes.
+pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelled, PseudoError> {
+    let &Labelling { network, weights, checkpoint, config, dataset, device, .. } = labelling;
+    if network.config().task == Task::Detection {
+        return Err(PseudoError::NoOutlines);
+    }
+    let header = Header {
+        format: Header::FORMAT,
+        dataset: config.data.dataset.clone(),
+        annotations_sha256: sha256(dataset.annotations().text()),
+        split: dataset.split_name().to_owned(),
+        referents: dataset.len(),
+        checkpoint_sha256: checkpoint.hash(weights).unwrap_or_default().to_owned(),
+        weights,
+        method: Method::Greedy,
+        expressions: labelling.expressions,
+        batch_size: labelling.batch_size,
+    };
+    let mut file = PredictionLog::open(out, &header, labelling.force)?;
+    let before = file.written;
+    let preparation = Preparation::evaluation(config);
+    let choice = match labelling.expressions {
+        Asked::First => ExpressionChoice::First,
+        Asked::All => ExpressionChoice::All,
+    };
+    let mut plan = Plan::labelling(dataset, choice, labelling.batch_size, &preparation);
+    let all = plan.rows();
+    // Whole batches, also where part of one is in the file: what else is in a batch may change the
+    // last digit of a score.
+    plan.retain(|batch| batch.iter().any(|entry| entry.referent >= before));
+    let progress = log.progress(all, &header.split, "expressions");
+    progress.set_position((all - plan.rows()) as u64);
+    let questions = Questions { dataset, plan, preparation, device, workers: config.data.workers };
+    let mut waiting = Waiting { dataset, asked: labelling.expressions, next: before, said: BTreeMap::new() };
+    let answered = answer_batches(network, questions, |batch, answers| {
+        let pad_hw = batch.row_pad_hw();
+        let rows = batch.rows.par_iter().zip(pad_hw).zip(answers);
+        let said: Vec<(usize, Candidate)> = rows
+            .map(|((row, pad_hw), answer)| {
+                Ok((row.referent, candidate(network, dataset, row, pad_hw, &answer)?))
+            })
+            .collect::<Result<_, EvalError>>()?;
+        progress.advance(said.len() as u64);
+        file.write(&waiting.take(said))
+    });
+    progress.finish();
+    answered?;
+    let referents = file.written;
+    file.finish()?;
+    Ok(Labelled { before, referents })
+}
+
+/// Answers come by image, lines go by referent.
+struct Waiting<'a> {
+    dataset: &'a Dataset,
+    asked: Asked,
+    /// The first referent that is not in the file.
+    next: usize,
+    said: BTreeMap<usize, Vec<Candidate>>,
+}
+
+impl Waiting<'_> {
+    /// Adds answers and gives back the referents that are next and complete.
+    fn take(&mut self, said: Vec<(usize, Candidate)>) -> Vec<Prediction> {
+        for (referent, candidate) in said.into_iter().filter(|&(referent, _)| referent >= self.next) {
+            self.said.entry(referent).or_default().push(candidate);
+        }
+        let mut ready = Vec::new();
+        while let Some(candidates) = self.said.get(&self.next).filter(|said| said.len() == self.wanted()) {
+            let candidates = candidates.clone();
+            self.said.remove(&self.next);
+            let image_id = self.dataset.referent(self.next).image_id.clone();
+            ready.push(Prediction { index: self.next, image_id, candidates });
+            self.next += 1;
+        }
+        ready
+    }
+
+    /// Candidates of the next referent.
+    fn wanted(&self) -> usize {
+        match self.asked {
+            Asked::First => 1,
+            Asked::All => self.dataset.referent(self.next).askable().count(),
+        }
+    }
+}
+
+fn candidate(
+    network: &Network,
+    dataset: &Dataset,
+    row: &Row,
+    pad_hw: (usize, usize),
+    answer: &Answer,
+) -> Result<Candidate, EvalError> {
+    let split = || dataset.split_name().to_owned();
+    let wrong = |source| EvalError::Mask { split: split(), referent: row.referent, source };
+    let place = Place { pad_hw, original_hw: row.original_hw, scale: row.scale };
+    let shape = Shape::of_answer(network.config(), answer, &place);
+    let outline = shape.original_outline(&place).unwrap_or_default();
+    let (height, width) = place.original_hw;
+    let mask = shape.original_mask(&place).unwrap_or_else(|| Rle::empty(height, width)).map_err(wrong)?;
+    let referent = dataset.referent(row.referent);
+    let judgement = Judge::default().judge(&mask, referent.bbox).map_err(wrong)?;
+    let spoken = || answer.bounds.iter().chain(&answer.outline);
+    let logs = || spoken().flat_map(|said| said.log_probabilities.iter().copied());
+    Ok(Candidate {
+        expression: referent.expressions[row.expression].clone(),
+        tokens: spoken().flat_map(|said| said.tokens.iter().copied()).collect(),
+        polygons: if outline.len() < 3 { Vec::new() } else { vec![outline.into_flattened()] },
+        mask,
+        projection_term: judgement.projection_term,
+        score: Some(logs().sum::<f32>() / logs().count() as f32).filter(|score| score.is_finite()),
+    })
+}

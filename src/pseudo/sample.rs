@@ -1,0 +1,100 @@
+//! Which referents get a mask by hand: nested random subsets of the training split.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::PseudoError;
+use super::subset::{refuse_to_replace, sha256, write_subset};
+use crate::data::Annotations;
+use crate::random::Stream;
+
+/// A subset to draw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleOptions {
+    pub split: String,
+    /// Percent of the records.
+    pub ratio: u32,
+    pub seed: u64,
+    /// Replace a file that is there.
+    pub force: bool,
+}
+
+/// What was drawn, from what: the content of `instances_sample_<ratio>.provenance.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawn {
+    pub file: PathBuf,
+    pub source: PathBuf,
+    /// Of the source, lower-case hexadecimal.
+    pub source_sha256: String,
+    pub split: String,
+    /// Percent.
+    pub ratio: u32,
+    pub seed: u64,
+    pub records: usize,
+    pub of: usize,
+}
+
+/// The records of a random subset, ascending. Of the same seed and count, the smaller one lies within
+/// the larger one.
+pub fn draw(count: usize, ratio: u32, seed: u64) -> Vec<usize> {
+    let wanted = ((count as f64 * f64::from(ratio) / 100.0).round() as usize).clamp(1, count.max(1));
+    let mut drawn = Stream::new(seed, "sample").permutation(count);
+    drawn.truncate(wanted);
+    drawn.sort_unstable();
+    drawn
+}
+
+/// Draws from one split and writes `instances_sample_<ratio>.json` beside the source: the drawn records
+/// as they stand, in the order of the source, and every other split whole.
+pub fn sample(all: &Annotations, options: &SampleOptions) -> Result<Drawn, PseudoError> {
+    let SampleOptions { ref split, ratio, seed, force } = *options;
+    if !(1..=100).contains(&ratio) {
+        return Err(PseudoError::Ratio { ratio });
+    }
+    let file = sample_file(ratio);
+    let path = all.path().with_file_name(&file);
+    refuse_to_replace(&path, force)?;
+    let records: Vec<&str> = all.records(split)?.collect();
+    if records.is_empty() {
+        return Err(PseudoError::NothingToDraw { path: all.path().to_owned(), split: split.clone() });
+    }
+    let drawn = draw(records.len(), ratio, seed);
+    let kept: Vec<Cow<str>> = drawn.iter().map(|&i| Cow::Borrowed(records[i])).collect();
+    let provenance = Drawn {
+        file: file.into(),
+        source: all.path().file_name().unwrap_or_default().into(),
+        source_sha256: sha256(all.text()),
+        split: split.clone(),
+        ratio,
+        seed,
+        records: kept.len(),
+        of: records.len(),
+    };
+    write_subset(&path, all, split, &kept, &provenance)?;
+    Ok(provenance)
+}
+
+/// The name of the file of a labelled sample.
+pub fn sample_file(ratio: u32) -> String {
+    format!("instances_sample_{ratio}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smaller_samples_lie_within_larger_ones() {
+        let [one, five, ten] = [1, 5, 10].map(|ratio| draw(42_404, ratio, 6666));
+        assert_eq!([one.len(), five.len(), ten.len()], [424, 2120, 4240]);
+        assert!(one.iter().all(|i| five.binary_search(i).is_ok()));
+        assert!(five.iter().all(|i| ten.binary_search(i).is_ok()));
+        assert!(ten.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_ne!(draw(42_404, 1, 1), one);
+        // Spread over the whole file, not taken from its beginning.
+        assert!(one[0] < 1000 && one[423] > 41_000);
+        assert_eq!(draw(30, 1, 3).len(), 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! What `check` finds in a tree in which everything is wrong once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use partial_res::data::check::{Fault, check};
+use partial_res::shapes::{ShapesConfig, generate};
+use serde_json::{Value, json};
+
+const DATASET: &str = "refshapes-unc";
+
+fn generated(root: &Path) {
+    let shapes =
+        ShapesConfig { images: 12, val_images: 4, test_images: 2, size: 64, ..ShapesConfig::default() };
+    generate(&shapes, root, &|_, _| ()).unwrap();
+}
+
+#[test]
+fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    generated(&root);
+    let program = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("partial-res").unwrap();
+        command.args(arguments).current_dir(folder.path());
+        command
+    };
+    let done = program(&["check"]).assert().success();
+    let said = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
+    assert!(said.contains("nothing is missing or broken") && said.contains("20 images decoded"), "{said}");
+
+    let path = root.join("annotations").join(DATASET).join("instances.json");
+    let whole = fs::read(&path).unwrap();
+    // A subset is not looked through again, but what is new in it is.
+    let mut records: Value = serde_json::from_slice(&whole).unwrap();
+    let image = |record: &Value| {
+        root.join("images/refshapes").join(format!("{:06}.jpg", record["image_id"].as_u64().unwrap()))
+    };
+    // The first record of an image each, far from one another.
+    let first = |records: &Value, nth: usize| {
+        let train = records["train"].as_array().unwrap();
+        let new = |i: &usize| *i == 0 || train[*i]["image_id"] != train[*i - 1]["image_id"];
+        (0..train.len()).filter(new).nth(nth).unwrap()
+    };
+    let places: Vec<usize> = (0..9).map(|nth| first(&records, nth)).collect();
+    let [width, height] = ["width", "height"].map(|side| records["train"][places[0]][side].as_f64().unwrap());
+    let train = &mut records["train"];
+    train[places[0]]["bbox"] = json!([1.0, 1.0, width + 5.0, height]);
+    train[places[1]]["mask"] = json!([[1.0, 1.0, 30.0, 1.0]]);
+    train[places[2]]["mask"] = json!({"size": [3, 3], "counts": [9]});
+    train[places[3]]["expressions"].as_array_mut().unwrap().push(json!("?!"));
+    train[places[4]]["expressions"] = json!([]);
+    train[places[5]].as_object_mut().unwrap().remove("width");
+    fs::remove_file(image(&train[places[6]])).unwrap();
+    let whole_image = fs::read(image(&train[places[7]])).unwrap();
+    fs::write(image(&train[places[7]]), &whole_image[..whole_image.len() / 3]).unwrap();
+    image::RgbImage::new(9, 7).save(image(&train[places[8]])).unwrap();
+    let copy = train[places[0] + 1].clone();
+    records["val"].as_array_mut().unwrap().push(copy);
+    fs::write(&path, records.to_string()).unwrap();
+    fs::write(path.with_file_name("instances_sample_5.json"), "{\"train\": [").unwrap();
+    fs::write(path.with_file_name("vocabulary.json"), "{\"the\": 7}").unwrap();
+
+    let report = check(&root, Some(DATASET), &BTreeMap::new(), &|_, _| ()).unwrap();
+    let found = |fault| -> Vec<(Option<&str>, Option<usize>, &str)> {
+        let of_kind = report.problems.iter().filter(|finding| finding.fault == fault);
+        of_kind.map(|f| (f.split.as_deref(), f.record, f.found.as_str())).collect()
+    };
+    let one = |fault, place: usize, words: &str| {
+        let found = found(fault);
+        let [(Some("train"), Some(record), text)] = found.as_slice() else { panic!("{fault}: {found:?}") };
+        assert_eq!(*record, place, "{fault}: {found:?}");
+        assert!(text.contains(words), "{fault}: {text}");
+    };
+    one(Fault::Box, places[0], &format!("{}.0, {height}.0] in an image", width + 5.0));
+    one(Fault::EmptyMask, places[1], "no pixel is set");
+    one(Fault::BrokenMask, places[2], "3 x 3");
+    let empty = found(Fault::EmptyExpression);
+    assert_eq!(empty.len(), 2, "{empty:?}");
+    assert!(empty.iter().any(|(_, record, text)| *record == Some(places[3]) && text.contains("\"?!\"")));
+    assert!(empty.iter().any(|(_, record, _)| *record == Some(places[4])));
+    one(Fault::Record, places[5], "missing field `width`");
+    one(Fault::MissingImage, places[6], ".jpg (needed by");
+    one(Fault::BrokenImage, places[7], "is cut off after");
+    one(Fault::ImageSize, places[8], "is 9 x 7 pixels, the record says");
+    let twice = found(Fault::Twice);
+    assert!(!twice.is_empty() && twice.iter().all(|(split, ..)| *split == Some("val")), "{twice:?}");
+    assert!(twice[0].2.contains(&format!("as in train, record {}", places[0] + 1)), "{twice:?}");
+    assert_eq!(found(Fault::Annotations).len(), 1);
+    assert_eq!(found(Fault::Vocabulary).len(), 1);
+    assert_eq!(found(Fault::NoPattern), []);
+    assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+    assert!(report.notes[0].contains("1 images are in each of train, val"), "{:?}", report.notes);
+
+    let done = program(&["check", "--dataset", DATASET, "--json", "problems.json"]).assert().code(1);
+    let said = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
+    assert!(said.contains("missing image") && said.contains("empty mask"), "{said}");
+    let error = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
+    assert!(error.contains(&format!("{} problems", report.problems.len())), "{error}");
+    let json: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("problems.json")).unwrap()).unwrap();
+    assert_eq!(json["problems"].as_array().unwrap().len(), report.problems.len());
+    assert_eq!(json["problems"][0]["fault"], "annotations");
+}

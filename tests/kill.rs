@@ -1,0 +1,169 @@
+//! Killed with SIGKILL at random moments and resumed each time, a training ends bit for bit like one
+//! that was left alone. `tools/kill-test` runs it with more kills.
+#![cfg(unix)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use partial_res::checkpoint::Checkpoint;
+use partial_res::config::{
+    Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
+};
+use partial_res::random::Stream;
+use partial_res::report::read_results;
+use partial_res::shapes::{ShapesConfig, generate};
+
+/// A network that learns nothing, quickly, with every source of chance switched on, and that saves
+/// after every epoch of a few steps, so that kills often fall into the writing.
+fn config(root: &Path, epochs: usize) -> Config {
+    let darknet = DarknetConfig {
+        widths: [4, 4, 8, 8, 16, 16],
+        blocks: [1; 5],
+        strides: [2, 2, 2, 2, 1],
+        tail: 1,
+        frozen: 2,
+    };
+    let model = ModelConfig {
+        task: Task::Segmentation,
+        vertices: 6,
+        bins: 64,
+        d_model: 16,
+        heads: 2,
+        encoder_layers: 1,
+        decoder_layers: 1,
+        feed_forward: 16,
+        input_groups: 4,
+        point_hidden: [8, 8],
+        darknet,
+        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: true },
+        ..ModelConfig::default()
+    };
+    let data = DataConfig {
+        root: root.into(),
+        dataset: "refshapes-unc".into(),
+        image_size: 64,
+        ..DataConfig::default()
+    };
+    let train = TrainConfig {
+        epochs,
+        batch_size: 8,
+        warmup_epochs: 1,
+        shuffle_fraction: 0.5,
+        eval_limit: 4,
+        ..TrainConfig::default()
+    };
+    Config { model, data, train }
+}
+
+fn program(folder: &Path, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_partial-res"));
+    command.args(["train", "--device", "cpu"]).args(arguments).current_dir(folder);
+    command.env("RAYON_NUM_THREADS", "2").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until the process ends, and gives what it complained about.
+fn finish(child: Child) -> Result<(), String> {
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+/// The only run folder, if its first checkpoint is there.
+fn run_of(runs: &Path) -> Option<std::path::PathBuf> {
+    let run = fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path()).next()?;
+    Checkpoint::open(&run).ok().map(|_| run)
+}
+
+/// Whether something is half written.
+fn is_writing(run: &Path) -> bool {
+    let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".partial-"))
+}
+
+/// The bytes of the last checkpoint's tensors and `results.csv` without what the clock says.
+fn end(run: &Path) -> (Vec<Vec<u8>>, Vec<String>) {
+    let folder = Checkpoint::open(run).unwrap().folder;
+    let tensors = ["model", "ema", "optimizer"]
+        .map(|name| fs::read(folder.join(format!("{name}.safetensors"))).unwrap())
+        .to_vec();
+    let mut rows = read_results(&run.join("results.csv")).unwrap();
+    rows.iter_mut().for_each(|row| (row.samples_per_s, row.seconds) = (None, None));
+    (tensors, rows.into_iter().map(|row| format!("{row:?}")).collect())
+}
+
+#[test]
+fn killed_at_random_moments_it_ends_like_one_left_alone() {
+    let kills: usize = std::env::var("KILLS").ok().map_or(6, |kills| kills.parse().expect("KILLS: a number"));
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let shapes =
+        ShapesConfig { images: 24, val_images: 3, test_images: 1, size: 64, ..ShapesConfig::default() };
+    generate(&shapes, &root, &|_, _| ()).unwrap();
+    // Long enough that no run of the second kind ends before it was killed often enough.
+    let config = config(&root, 8 + kills / 2);
+    fs::write(folder.path().join("tiny.toml"), config.to_toml()).unwrap();
+
+    let start = Instant::now();
+    finish(program(folder.path(), &["tiny.toml", "--runs", "straight"])).unwrap();
+    let straight = start.elapsed();
+    let expected = end(&run_of(&folder.path().join("straight")).unwrap());
+
+    let runs = folder.path().join("killed");
+    let mut chance = Stream::new(kills as u64, "kill-test");
+    let (mut done, mut while_writing, mut from_nothing) = (0, 0, 0);
+    // A moment between a start and about two epochs later.
+    let longest = straight.as_secs_f64() * 2.5 / config.train.epochs as f64 + 0.15;
+    let mut begin_or_resume = || match run_of(&runs) {
+        Some(run) => program(folder.path(), &["--resume", run.to_str().unwrap()]),
+        None => {
+            from_nothing += 1;
+            fs::remove_dir_all(&runs).ok();
+            program(folder.path(), &["tiny.toml", "--runs", "killed"])
+        }
+    };
+    while done < kills {
+        let mut child = begin_or_resume();
+        let moment = Instant::now() + Duration::from_secs_f64(chance.range(0.02, longest));
+        // Every third kill waits for the next moment at which a checkpoint is half written.
+        let in_writing = done % 3 == 2;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                let run = run_of(&runs).expect("a run");
+                assert!(status.success(), "{:?}", finish(child));
+                println!("the run ended after {done} kills: beginning another one like it");
+                assert!(end(&run) == expected, "after {done} kills the run ended otherwise");
+                fs::remove_dir_all(&runs).unwrap();
+                break;
+            }
+            let writing = run_of_any(&runs).is_some_and(|run| is_writing(&run));
+            if Instant::now() >= moment && (!in_writing || writing) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                done += 1;
+                while_writing += usize::from(run_of_any(&runs).is_some_and(|run| is_writing(&run)));
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    }
+    finish(begin_or_resume()).unwrap();
+    let run = run_of(&runs).unwrap();
+    let found = end(&run);
+    println!(
+        "{kills} kills, {while_writing} of them left a checkpoint half written; {from_nothing} starts from \
+         nothing; left alone it takes {:.1} s",
+        straight.as_secs_f64()
+    );
+    for (name, (found, expected)) in ["model", "ema", "optimizer"].iter().zip(found.0.iter().zip(&expected.0))
+    {
+        println!("{name}.safetensors: {}", if found == expected { "equal" } else { "DIFFERENT" });
+    }
+    println!("results.csv: {}", if found.1 == expected.1 { "equal" } else { "DIFFERENT" });
+    assert!(found == expected);
+}
+
+/// The only run folder, whatever is in it.
+fn run_of_any(runs: &Path) -> Option<std::path::PathBuf> {
+    fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path()).next()
+}

@@ -1,0 +1,331 @@
+//! Sample, label, pick: the commands between two trainings.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use partial_res::config::{Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, TrainConfig};
+use partial_res::data::Annotations;
+use partial_res::mask::Rle;
+use partial_res::pseudo::{
+    Asked, Candidate, Header, Judge, Masks, Method, PickOptions, Prediction, Predictions, pick,
+};
+use partial_res::report::Weights;
+use partial_res::shapes::{ShapesConfig, generate};
+use serde_json::Value;
+
+const DATASET: &str = "refshapes-unc";
+
+/// A small RefShapes.
+fn data() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let shapes =
+        ShapesConfig { images: 60, val_images: 3, test_images: 1, size: 64, ..ShapesConfig::default() };
+    generate(&shapes, &root, &|_, _| ()).unwrap();
+    (folder, root)
+}
+
+fn file(root: &Path, name: &str) -> PathBuf {
+    root.join("annotations").join(DATASET).join(name)
+}
+
+fn program(arguments: &[&str], root: &Path) -> Command {
+    let mut command = Command::cargo_bin("partial-res").unwrap();
+    command.args(arguments).current_dir(root.parent().unwrap());
+    command
+}
+
+fn succeed(arguments: &[&str], root: &Path) -> String {
+    let done = program(arguments, root).assert().success();
+    String::from_utf8(done.get_output().stdout.clone()).unwrap()
+}
+
+fn fail(arguments: &[&str], root: &Path) -> String {
+    let done = program(arguments, root).assert().failure();
+    String::from_utf8(done.get_output().stderr.clone()).unwrap()
+}
+
+fn records(annotations: &Annotations, split: &str) -> Vec<String> {
+    annotations.records(split).unwrap().map(str::to_owned).collect()
+}
+
+fn read(root: &Path, name: &str) -> Annotations {
+    Annotations::read(&file(root, name)).unwrap()
+}
+
+#[test]
+fn samples_are_nested_and_leave_everything_else_as_it_is() {
+    let (_folder, root) = data();
+    let said = succeed(&["sample", "--ratio", "5,20,50", "--dataset", DATASET, "--seed", "3"], &root);
+    assert!(said.contains("instances_sample_5.json:"), "{said}");
+    let all = read(&root, "instances.json");
+    let whole: BTreeSet<String> = records(&all, "train").into_iter().collect();
+    let mut smaller = BTreeSet::new();
+    for ratio in [5, 20, 50] {
+        let sample = read(&root, &format!("instances_sample_{ratio}.json"));
+        let drawn = records(&sample, "train");
+        assert_eq!(drawn.len(), (whole.len() as f64 * f64::from(ratio) / 100.0).round() as usize);
+        let drawn: BTreeSet<String> = drawn.into_iter().collect();
+        assert!(smaller.is_subset(&drawn) && drawn.is_subset(&whole));
+        smaller = drawn;
+        assert_eq!(sample.splits().collect::<Vec<_>>(), all.splits().collect::<Vec<_>>());
+        for split in ["val", "testA", "testB"] {
+            assert_eq!(records(&sample, split), records(&all, split));
+        }
+        let provenance = fs::read(file(&root, &format!("instances_sample_{ratio}.provenance.json"))).unwrap();
+        let provenance: Value = serde_json::from_slice(&provenance).unwrap();
+        assert_eq!((&provenance["seed"], &provenance["ratio"]), (&3.into(), &ratio.into()));
+        assert_eq!(provenance["source_sha256"], partial_res::pseudo::sha256(all.text()));
+    }
+    let before = fs::read(file(&root, "instances_sample_5.json")).unwrap();
+    let error = fail(&["sample", "--ratio", "1,5", "--dataset", DATASET], &root);
+    assert!(error.contains("instances_sample_5.json exists already; --force replaces it"), "{error}");
+    assert!(!file(&root, "instances_sample_1.json").exists(), "all files or none");
+    succeed(&["sample", "--ratio", "5", "--dataset", DATASET, "--force"], &root);
+    assert_ne!(fs::read(file(&root, "instances_sample_5.json")).unwrap(), before, "another seed");
+    let error = fail(&["sample", "--ratio", "0", "--dataset", DATASET], &root);
+    assert!(error.contains("0 % is no share to label; expected 1 to 100"), "{error}");
+    let error = fail(&["sample", "--dataset", "refcoco"], &root);
+    assert!(error.contains("no data set `refcoco`") && error.contains(DATASET), "{error}");
+}
+
+/// A network that says anything at all.
+fn train(folder: &Path, root: &Path) -> PathBuf {
+    let darknet = DarknetConfig {
+        widths: [4, 4, 8, 8, 16, 16],
+        blocks: [1; 5],
+        strides: [2, 2, 2, 2, 1],
+        tail: 1,
+        frozen: 2,
+    };
+    let model = ModelConfig {
+        vertices: 6,
+        bins: 64,
+        d_model: 16,
+        heads: 2,
+        encoder_layers: 1,
+        decoder_layers: 1,
+        feed_forward: 16,
+        input_groups: 4,
+        point_hidden: [8, 8],
+        darknet,
+        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: true },
+        ..ModelConfig::default()
+    };
+    let data =
+        DataConfig { root: root.into(), dataset: DATASET.into(), image_size: 64, ..DataConfig::default() };
+    let train = TrainConfig { epochs: 1, batch_size: 16, eval_limit: 1, ..TrainConfig::default() };
+    let config = Config { model, data, train };
+    fs::write(folder.join("tiny.toml"), config.to_toml()).unwrap();
+    succeed(&["train", "tiny.toml", "--device", "cpu", "--runs", "runs"], root);
+    fs::read_dir(folder.join("runs")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
+    let (folder, root) = data();
+    let run = train(folder.path(), &root);
+    let run = run.to_str().unwrap();
+    let label = ["label", "--checkpoint", run, "--batch-size", "8", "--device", "cpu"];
+    succeed(&label, &root);
+    let path = file(&root, "predictions.jsonl");
+    let whole = fs::read(&path).unwrap();
+    let predictions = Predictions::read(&path).unwrap();
+    let all = read(&root, "instances.json");
+    let referents = all.referents("train").unwrap();
+    assert_eq!(predictions.referents.len(), referents.len());
+    assert_eq!(predictions.header.annotations_sha256, partial_res::pseudo::sha256(all.text()));
+    for (prediction, referent) in predictions.referents.iter().zip(referents) {
+        assert_eq!(prediction.image_id, referent.image_id);
+        let [candidate] = prediction.candidates.as_slice() else { panic!("one expression is asked") };
+        assert_eq!(candidate.expression, referent.expressions[0]);
+        assert_eq!((candidate.mask.height(), candidate.mask.width()), (referent.height, referent.width));
+        assert!(candidate.score.unwrap() < 0.0 && !candidate.tokens.is_empty());
+        let judgement = Judge::default().judge(&candidate.mask, referent.bbox).unwrap();
+        assert_eq!(candidate.projection_term, judgement.projection_term);
+    }
+
+    // Killed in the header, right after it, in a line, between lines, in the last one, never.
+    for cut in [1, 40, 600, whole.len() / 3, whole.len() * 2 / 3, whole.len() - 1, whole.len()] {
+        fs::write(&path, &whole[..cut]).unwrap();
+        if cut < whole.len() {
+            assert!(Predictions::read(&path).is_err(), "{cut}");
+        }
+        succeed(&label, &root);
+        assert!(fs::read(&path).unwrap() == whole, "cut at {cut}, the bytes differ");
+    }
+
+    let error = fail(&["label", "--checkpoint", run, "--batch-size", "8", "--weights", "ema"], &root);
+    assert!(error.contains("another labelling: its checkpoint's SHA-256 is"), "{error}");
+    let error = fail(&["label", "--checkpoint", run, "--batch-size", "8", "--expressions", "all"], &root);
+    assert!(error.contains("its expressions is First, this one's All"), "{error}");
+    assert!(fs::read(&path).unwrap() == whole, "a refusal changes nothing");
+    succeed(&["label", "--checkpoint", run, "--expressions", "all", "--force"], &root);
+    for (prediction, referent) in Predictions::read(&path).unwrap().referents.iter().zip(referents) {
+        let asked = prediction.candidates.iter().map(|candidate| candidate.expression.as_str());
+        assert!(asked.eq(referent.expressions.iter().map(String::as_str)));
+    }
+    fs::write(&path, "something of the user's").unwrap();
+    let error = fail(&label, &root);
+    assert!(error.contains("is no file of predictions"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "something of the user's");
+
+    // Interrupted and never finished.
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    succeed(&["sample", "--ratio", "10", "--dataset", DATASET], &root);
+    let error = fail(&["pick", "--ratio", "10", "--dataset", DATASET], &root);
+    assert!(error.contains("the labelling was interrupted"), "{error}");
+}
+
+/// What a network might have said: the truth, or nothing, or the whole image.
+fn answers(all: &Annotations) -> Vec<Prediction> {
+    let answer = |(index, referent): (usize, &partial_res::data::Referent)| {
+        let (height, width) = (referent.height, referent.width);
+        let mask = match index % 3 {
+            0 => referent.rle().unwrap(),
+            1 => Rle::empty(height, width).unwrap(),
+            _ => Rle::from_box(height, width, [0.0, 0.0, width as f64, height as f64]).unwrap(),
+        };
+        let expression = referent.expressions[0].clone();
+        let candidate = Candidate {
+            expression,
+            tokens: vec![1],
+            polygons: Vec::new(),
+            mask,
+            projection_term: None,
+            score: None,
+        };
+        Prediction { index, image_id: referent.image_id.clone(), candidates: vec![candidate] }
+    };
+    all.referents("train").unwrap().iter().enumerate().map(answer).collect()
+}
+
+fn predictions(all: &Annotations) -> Predictions {
+    let referents = answers(all);
+    let header = Header {
+        format: Header::FORMAT,
+        dataset: DATASET.into(),
+        annotations_sha256: partial_res::pseudo::sha256(all.text()),
+        split: "train".into(),
+        referents: referents.len(),
+        checkpoint_sha256: "0".into(),
+        weights: Weights::Raw,
+        method: Method::Greedy,
+        expressions: Asked::First,
+        batch_size: 1,
+    };
+    Predictions { path: "made up".into(), header, referents }
+}
+
+#[test]
+fn picked_records_follow_the_labelled_ones_with_the_predicted_outline() {
+    let (_folder, root) = data();
+    succeed(&["sample", "--ratio", "10", "--dataset", DATASET], &root);
+    let (all, labelled) = (read(&root, "instances.json"), read(&root, "instances_sample_10.json"));
+    let predictions = predictions(&all);
+    let mut text = serde_json::to_string(&predictions.header).unwrap() + "\n";
+    for prediction in &predictions.referents {
+        text += &(serde_json::to_string(prediction).unwrap() + "\n");
+    }
+    fs::write(file(&root, "predictions.jsonl"), &text).unwrap();
+    let pictures = root.join("pictures");
+    let arguments = ["pick", "--ratio", "10", "--dataset", DATASET, "--draw", pictures.to_str().unwrap()];
+    let said = succeed(&arguments, &root);
+    let png = image::open(file(&root, "instances_sample_10_box_pick.png")).unwrap();
+    assert!(png.width() > 300);
+    assert!(
+        image::open(pictures.join("kept.png")).is_ok() && image::open(pictures.join("rejected.png")).is_ok()
+    );
+
+    let picked = read(&root, "instances_sample_10_box_pick.json");
+    for split in ["val", "testA", "testB"] {
+        assert_eq!(records(&picked, split), records(&all, split));
+    }
+    let sampled = records(&labelled, "train");
+    let written = records(&picked, "train");
+    assert_eq!(written[..sampled.len()], sampled);
+    // Of the others, the true masks, as far as their outlines fill the box.
+    let whole = records(&all, "train");
+    let mut kept = written[sampled.len()..].iter();
+    let (mut count, mut empty) = (0, 0);
+    for (i, record) in whole.iter().enumerate().filter(|(_, record)| !sampled.contains(record)) {
+        let referent = &all.referents("train").unwrap()[i];
+        let judgement =
+            Judge::default().judge(&predictions.referents[i].candidates[0].mask, referent.bbox).unwrap();
+        empty += usize::from(i % 3 == 1);
+        if i % 3 == 1 || !judgement.kept {
+            continue;
+        }
+        assert_eq!(i % 3, 0, "the whole image is no good answer");
+        count += 1;
+        let kept: Value = serde_json::from_str(kept.next().unwrap()).unwrap();
+        let mut expected: Value = serde_json::from_str(record).unwrap();
+        expected["mask"] = serde_json::to_value(&predictions.referents[i].candidates[0].mask).unwrap();
+        assert_eq!(kept, expected);
+    }
+    assert!(count > 10 && kept.next().is_none());
+    let line = |start: &str| -> Vec<String> {
+        let line = said.lines().find(|line| line.starts_with(start)).unwrap();
+        line[start.len()..].split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(line("kept")[0], count.to_string(), "{said}");
+    assert_eq!(line("kept")[2], "100.00", "{said}");
+    assert_eq!(line("rejected: nothing outlined")[0], empty.to_string(), "{said}");
+
+    let error = fail(&arguments, &root);
+    assert!(error.contains("instances_sample_10_box_pick.json exists already"), "{error}");
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let (_folder, root) = data();
+    succeed(&["sample", "--ratio", "10", "--dataset", DATASET], &root);
+    let (all, labelled) = (read(&root, "instances.json"), read(&root, "instances_sample_10.json"));
+    let out = file(&root, "out.json");
+    let options = PickOptions { judge: Judge::default(), masks: Masks::Predicted, force: true };
+    let message = |all: &Annotations, labelled: &Annotations, predictions: &Predictions| {
+        pick(all, labelled, predictions, &out, &options).unwrap_err().to_string()
+    };
+
+    let mut other = predictions(&all);
+    other.header.annotations_sha256 = "abc".into();
+    let error = message(&all, &labelled, &other);
+    let hash = partial_res::pseudo::sha256(all.text());
+    assert!(
+        error.contains("(SHA-256 abc)") && error.contains(&hash) && error.contains("Run `label`"),
+        "{error}"
+    );
+
+    let mut other = predictions(&all);
+    let index = (0..).find(|i| !records(&labelled, "train").contains(&records(&all, "train")[*i])).unwrap();
+    other.referents[index].candidates[0].mask = Rle::empty(5, 5).unwrap();
+    let error = message(&all, &labelled, &other);
+    assert!(error.contains(&format!("made up, referent {index}: ")) && error.contains("5 x 5"), "{error}");
+
+    // A record that is not in the whole file; spelling alone makes none.
+    let text = fs::read_to_string(labelled.path()).unwrap();
+    let respelt = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&text).unwrap()).unwrap();
+    fs::write(labelled.path(), respelt).unwrap();
+    let respelt = read(&root, "instances_sample_10.json");
+    let (one, two) = (
+        pick(&all, &labelled, &predictions(&all), &out, &options).unwrap(),
+        pick(&all, &respelt, &predictions(&all), &out, &options).unwrap(),
+    );
+    assert_eq!(one.verdicts, two.verdicts);
+    // As the reference writes them: the outlines, through the outermost pixels.
+    let outlines = PickOptions { masks: Masks::Outlines, ..options };
+    let three = pick(&all, &respelt, &predictions(&all), &out, &outlines).unwrap();
+    assert!(three.true_iou_of_kept.unwrap() < one.true_iou_of_kept.unwrap());
+    let last = records(&Annotations::read(&out).unwrap(), "train").pop().unwrap();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    let kept = three.verdicts.iter().rfind(|verdict| verdict.judgement.kept).unwrap();
+    assert_eq!(last["mask"], serde_json::to_value(&kept.judgement.polygons).unwrap());
+    let record = records(&labelled, "train").remove(0);
+    let changed =
+        text.replacen(&record, &record.replacen("\"expressions\":[\"", "\"expressions\":[\"no ", 1), 1);
+    fs::write(labelled.path(), changed).unwrap();
+    let error = message(&all, &read(&root, "instances_sample_10.json"), &predictions(&all));
+    assert!(error.contains("1 of ") && error.contains("Draw it again with `sample`"), "{error}");
+}
