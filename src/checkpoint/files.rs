@@ -60,6 +60,7 @@ impl NewFolder {
         written: io::Result<()>,
     ) -> Result<(), CheckpointError> {
         let entry = written.and_then(|()| {
+            readable_by_all(&path)?;
             File::open(&path)?.sync_all()?;
             Entry::of(&path, resume)
         });

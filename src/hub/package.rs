@@ -50,8 +50,9 @@ pub fn write_backbone(checkpoint: &Checkpoint, path: &Path) -> Result<usize, Hub
     let all = checkpoint.weights(Weights::Raw)?;
     let backbone: HashMap<String, Tensor> =
         all.into_iter().filter(|(name, _)| name.starts_with("vis_enc.")).collect();
-    safetensors::serialize_to_file(&backbone, None, path)
-        .map_err(|error| HubError::Write { path: path.into(), source: std::io::Error::other(error) })?;
+    let bytes = safetensors::serialize(&backbone, None).map_err(std::io::Error::other);
+    let written = bytes.and_then(|bytes| std::fs::write(path, bytes));
+    written.map_err(|source| HubError::Write { path: path.into(), source })?;
     Ok(backbone.len())
 }
 
@@ -70,7 +71,7 @@ fn card(checkpoint: &Checkpoint, config: &Config, licence: &str) -> String {
     };
     let mut text = format!(
         "---\nlicense: {licence}\npipeline_tag: image-segmentation\ntags: [referring-expression-segmentation]\n---\n\n\
-         # {variant} on {dataset}\n\nA model that {task}, trained by [Partial-RES in Rust] ({program}).\n\n\
+         # {variant} on {dataset}\n\nA model that {task}, trained by Partial-RES in Rust, {program}.\n\n\
          ```sh\npartial-res predict --checkpoint . --image IMAGE --expression \"…\"\npartial-res eval --checkpoint .\n```\n\n\
          ## Where it comes from\n\n\
          - data: `{dataset}`, annotations `{annotations}`, images of {size} pixels\n\
