@@ -143,7 +143,9 @@ fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
         assert_eq!(candidate.expression, referent.expressions[0]);
         assert_eq!((candidate.mask.height(), candidate.mask.width()), (referent.height, referent.width));
         assert!(candidate.score.unwrap() < 0.0 && !candidate.tokens.is_empty());
-        let judgement = Judge::default().judge(&candidate.mask, referent.bbox).unwrap();
+        let judgement = Judge::default()
+            .judge(&candidate.mask, referent.bbox, (referent.height, referent.width))
+            .unwrap();
         assert_eq!(candidate.projection_term, judgement.projection_term);
     }
 
@@ -252,8 +254,13 @@ fn picked_records_follow_the_labelled_ones_with_the_predicted_outline() {
     let (mut count, mut empty) = (0, 0);
     for (i, record) in whole.iter().enumerate().filter(|(_, record)| !sampled.contains(record)) {
         let referent = &all.referents("train").unwrap()[i];
-        let judgement =
-            Judge::default().judge(&predictions.referents[i].candidates[0].mask, referent.bbox).unwrap();
+        let judgement = Judge::default()
+            .judge(
+                &predictions.referents[i].candidates[0].mask,
+                referent.bbox,
+                (referent.height, referent.width),
+            )
+            .unwrap();
         empty += usize::from(i % 3 == 1);
         if i % 3 == 1 || !judgement.kept {
             continue;

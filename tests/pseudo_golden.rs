@@ -53,7 +53,7 @@ fn predictions_are_judged_each_for_itself() {
     let judge = Judge { threshold: golden.threshold };
     assert_eq!(judge, Judge::default());
     for case in golden.cases {
-        let judgement = judge.judge(&case.prediction, case.bbox).unwrap();
+        let judgement = judge.judge(&case.prediction, case.bbox, (case.height, case.width)).unwrap();
         assert_eq!(judgement.polygons, case.polygons.clone().unwrap_or_default(), "{}", case.name);
         assert_eq!(judgement.projection_term, case.project_term_union_of_parts, "{}", case.name);
         let kept = if judgement.polygons.len() > 1 {

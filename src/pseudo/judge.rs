@@ -36,13 +36,18 @@ impl Judgement {
 
 impl Judge {
     /// Compares a prediction with the true box `[x, y, width, height]`. The prediction must be in
-    /// the frame of the original image, to which the box belongs.
+    /// the frame of the original image, `(height, width)`, to which the box belongs; what lies outside
+    /// of it is cut off.
     ///
     /// Of a prediction with several parts the union is judged. (The reference drops all of
     /// those, and holes in a part count as parts there.) A prediction without outlines is never
     /// kept. (The reference judges the one before in its place.)
-    pub fn judge(&self, prediction: &Rle, bbox: [f64; 4]) -> Result<Judgement, MaskError> {
-        let (height, width) = (prediction.height(), prediction.width());
+    pub fn judge(
+        &self,
+        prediction: &Rle,
+        bbox: [f64; 4],
+        (height, width): (usize, usize),
+    ) -> Result<Judgement, MaskError> {
         let polygons = outlines(prediction);
         if polygons.is_empty() {
             return Ok(Judgement::nothing());

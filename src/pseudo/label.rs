@@ -149,7 +149,7 @@ fn candidate(
     let (height, width) = place.original_hw;
     let mask = shape.original_mask(&place).unwrap_or_else(|| Rle::empty(height, width)).map_err(wrong)?;
     let referent = dataset.referent(row.referent);
-    let judgement = Judge::default().judge(&mask, referent.bbox).map_err(wrong)?;
+    let judgement = Judge::default().judge(&mask, referent.bbox, place.original_hw).map_err(wrong)?;
     let spoken = || answer.bounds.iter().chain(&answer.outline);
     let logs = || spoken().flat_map(|said| said.log_probabilities.iter().copied());
     Ok(Candidate {

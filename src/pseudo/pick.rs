@@ -186,8 +186,9 @@ impl Scene<'_> {
             |source| PseudoError::Mask { path: self.predictions.path.clone(), referent: index, source };
         let mut best: Option<(usize, Judgement)> = None;
         for (i, candidate) in prediction.candidates.iter().enumerate() {
+            let size = (referent.height, referent.width);
             candidate.mask.check_size(referent.height, referent.width).map_err(wrong)?;
-            let judgement = self.options.judge.judge(&candidate.mask, referent.bbox).map_err(wrong)?;
+            let judgement = self.options.judge.judge(&candidate.mask, referent.bbox, size).map_err(wrong)?;
             let term = |judgement: &Judgement| judgement.projection_term.unwrap_or(f32::INFINITY);
             if best.as_ref().is_none_or(|(_, best)| term(&judgement) < term(best)) {
                 best = Some((i, judgement));
