@@ -92,7 +92,7 @@ fn converter(file: &str) -> Option<&'static str> {
 fn foreign(file: &str, path: &std::path::Path, log: &Log) -> Result<()> {
     if let Some(kind) = converter(file) {
         let path = path.display();
-        log.line(format!("to use it: cargo run --release --bin convert -- {kind} {path} --help"))?;
+        log.line(format!("to use it: cargo convert {kind} {path} --help"))?;
     }
     Ok(())
 }
