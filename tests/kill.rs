@@ -150,6 +150,7 @@ fn killed_at_random_moments_it_ends_like_one_left_alone() {
     finish(begin_or_resume()).unwrap();
     let run = run_of(&runs).unwrap();
     let found = end(&run);
+    assert!(!is_writing(&run), "half a checkpoint was left behind");
     println!(
         "{kills} kills, {while_writing} of them left a checkpoint half written; {from_nothing} starts from \
          nothing; left alone it takes {:.1} s",

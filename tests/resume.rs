@@ -9,7 +9,6 @@ use partial_res::checkpoint::Checkpoint;
 use partial_res::config::{
     Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
 };
-use partial_res::random::Stream;
 use partial_res::report::{Log, Weights, read_results};
 use partial_res::shapes::{ShapesConfig, generate};
 use partial_res::train::{Outcome, RunFolder, TrainError, Trainer};
@@ -207,40 +206,6 @@ fn straight(folder: &Path, config: &Config) -> PathBuf {
     let run = folder.join("straight");
     begin(config.clone(), run.clone()).run(&|_| false).expect("trained");
     run
-}
-
-#[test]
-fn killed_at_random_moments_is_the_same_as_straight() {
-    let kills: u64 = std::env::var("KILLS").map_or(5, |text| text.parse().expect("KILLS is a number"));
-    let folder = tempfile::tempdir().expect("a folder");
-    let root = folder.path().join("data");
-    data(&root);
-    let mut config = config(&root);
-    config.train.epochs = 6 + 2 * kills as usize;
-    let straight = straight(folder.path(), &config);
-
-    let (mut child, run) = start(folder.path(), &config);
-    let mut stream = Stream::new(1, "kills");
-    let (mut done, mut in_time) = (0, 0);
-    for _ in 0..kills {
-        std::thread::sleep(Duration::from_millis(20 + stream.below(300) as u64));
-        child.kill().expect("killed or over");
-        if child.wait().expect("ended").success() {
-            done += 1;
-        } else {
-            in_time += 1;
-        }
-        child = program(&["--resume", &run.display().to_string()]);
-    }
-    assert!(child.wait().expect("ended").success(), "{}", run.display());
-    println!("{in_time} kills while training, {done} after its end");
-    assert!(in_time > 0);
-    assert_eq!(results(&run), results(&straight));
-    assert!(tensors(&run) == tensors(&straight), "the tensors differ");
-    let leftovers = std::fs::read_dir(run.join("checkpoints")).expect("listed").flatten();
-    let names: Vec<String> =
-        leftovers.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
 }
 
 #[cfg(unix)]

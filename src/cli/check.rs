@@ -9,6 +9,8 @@ use partial_res::config::Config;
 use partial_res::data::check::{Fault, Finding, Report, check};
 use partial_res::report::{Log, Table};
 
+use super::shared::say;
+
 /// Look through annotations and images and list everything that is missing or broken
 ///
 /// Unusable records, boxes beyond their image, empty masks and expressions, the same object and
@@ -47,19 +49,19 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     };
     let report = check(&args.root, args.dataset.as_deref(), &patterns, &progress)?;
     bar.finish();
-    print!("{}", files(&report));
-    report.notes.iter().for_each(|note| println!("note: {note}"));
+    say(files(&report).to_string().trim_end())?;
+    report.notes.iter().try_for_each(|note| say(format!("note: {note}")))?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("{} images decoded in {seconds:.1} s", report.images);
+    say(format!("{} images decoded in {seconds:.1} s", report.images))?;
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     if report.problems.is_empty() {
-        println!("nothing is missing or broken");
+        say("nothing is missing or broken")?;
         return Ok(());
     }
-    print!("\n{}", problems(&report, args.show));
+    say(format!("\n{}", problems(&report, args.show)).trim_end())?;
     bail!("{} problems", report.problems.len())
 }
 

@@ -13,6 +13,8 @@ use partial_res::pseudo::{
 };
 use partial_res::report::{Histogram, Table, save_picture};
 
+use super::shared::say;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Choice {
     /// Resampling pseudo points: the projection term is below the threshold
@@ -92,15 +94,15 @@ pub fn run(args: &PickArgs) -> Result<()> {
     };
     let options = PickOptions { judge, masks, force: args.force };
     let picked = pick(&all, &labelled, &predictions, &out, &options)?;
-    println!("{}", table(&picked));
-    println!("{}: {} records of {}", out.display(), picked.labelled + picked.kept, picked.split);
+    say(table(&picked))?;
+    say(format!("{}: {} records of {}", out.display(), picked.labelled + picked.kept, picked.split))?;
     let png = out.with_extension("png");
     save_picture(&histogram(&args.dataset, &picked).draw()?, &png)?;
-    println!("{}", png.display());
+    say(png.display())?;
     if let Some(folder) = &args.draw {
         draw(args, &picked, &predictions, folder)?;
     }
-    println!("{:.1} s", start.elapsed().as_secs_f64());
+    say(format!("{:.1} s", start.elapsed().as_secs_f64()))?;
     Ok(())
 }
 
@@ -150,7 +152,7 @@ fn draw(args: &PickArgs, picked: &Picked, predictions: &Predictions, folder: &Pa
         let picture = draw_verdicts(&dataset, predictions, &verdicts, count, columns)?;
         let path = folder.join(name);
         save_picture(&picture, &path)?;
-        println!("{}", path.display());
+        say(path.display())?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use clap::Args;
 use partial_res::data::{Annotations, INSTANCES, annotation_file};
 use partial_res::pseudo::{SampleOptions, refuse_to_replace, sample, sample_file};
 
+use super::shared::say;
+
 /// Draw nested random subsets of the training split: the referents whose masks may be used
 ///
 /// Writes instances_sample_<RATIO>.json beside instances.json, records as they stand and every
@@ -46,7 +48,7 @@ pub fn run(args: &SampleArgs) -> Result<()> {
         let (split, seed, force) = (args.split.clone(), args.seed, args.force);
         let drawn = sample(&all, &SampleOptions { split, ratio, seed, force })?;
         let file = path.with_file_name(&drawn.file);
-        println!("{}: {} of {} records of {}", file.display(), drawn.records, drawn.of, drawn.split);
+        say(format!("{}: {} of {} records of {}", file.display(), drawn.records, drawn.of, drawn.split))?;
     }
     Ok(())
 }
