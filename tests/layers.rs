@@ -11,7 +11,6 @@ const LAYERS: [&str; 17] = [
     "formats",
     "config",
     "device",
-    "hub",
     "nn",
     "report",
     "shapes",
@@ -21,6 +20,7 @@ const LAYERS: [&str; 17] = [
     "eval",
     "pseudo",
     "train",
+    "hub",
     "convert",
 ];
 

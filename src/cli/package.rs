@@ -7,7 +7,7 @@ use clap::Args;
 use partial_res::hub::{Contents, package, write_backbone};
 use partial_res::report::Log;
 
-use super::shared::open_checkpoint;
+use super::shared::{changed, open_checkpoint};
 
 /// Make a folder ready to upload: weights, configuration, vocabulary, and a card with the scores
 ///
@@ -38,11 +38,7 @@ pub fn run(args: &PackageArgs) -> Result<()> {
     let log = Log::stdout();
     ensure!(!args.out.exists(), "{} is there already; choose another --out", args.out.display());
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
-    let config = checkpoint.config.with(&args.sets)?;
-    ensure!(
-        config.model == checkpoint.config.model,
-        "--set model.…: the network of a checkpoint is what it is"
-    );
+    let config = changed(&checkpoint.config, &args.sets)?;
     let contents = if args.raw_only { Contents::Raw } else { Contents::RawAndEma };
     package(&checkpoint, &config, contents, &args.licence, &args.out)?;
     log.line(format!("made {}; read its README.md before you upload it", args.out.display()))?;
