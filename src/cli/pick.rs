@@ -36,7 +36,7 @@ enum Written {
 /// (.png) and the figures (.provenance.json) beside it.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  partial-res pick --ratio 5 --dataset refcoco-unc\n  partial-res train res/refcoco-unc --finetune-from checkpoint/refcoco-unc/det_best --set data.train_annotations=instances_sample_5_box_pick.json"
+    after_help = "Example:\n  partial-res pick --ratio 5 --dataset refcoco-unc\n  partial-res train res/refcoco-unc --finetune-from runs/det_best --set data.train_annotations=instances_sample_5_box_pick.json"
 )]
 pub struct PickArgs {
     /// Percent of the labelled sample: reads instances_sample_<RATIO>.json

@@ -19,7 +19,7 @@ use super::shared::{ConfigArgs, DeviceArgs, changed, checkpoint_path, open_check
 /// overlays of validation samples and checkpoints. Ctrl-C finishes the step and saves.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  partial-res train\n  partial-res train rec/refshapes --set train.epochs=20\n  partial-res train res/refcoco-unc --finetune-from checkpoint/refcoco-unc/det_best --set data.train_annotations=instances_sample_5.json\n  partial-res train --resume"
+    after_help = "Examples:\n  partial-res train\n  partial-res train rec/refshapes --set train.epochs=20\n  partial-res train res/refcoco-unc --finetune-from runs/det_best --set data.train_annotations=instances_sample_5.json\n  partial-res train --resume"
 )]
 pub struct TrainArgs {
     #[command(flatten)]
