@@ -8,6 +8,7 @@ use super::checkpoint::Mismatch;
 use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::formats::darknet::DarknetError;
+use crate::formats::spacy::SpacyError;
 use crate::formats::torch::TorchError;
 use crate::model::ModelError;
 use crate::train::TrainError;
@@ -39,6 +40,9 @@ pub enum ConvertError {
 
     #[error("{path} is no run folder, so --force does not replace it; name another --out")]
     NoRun { path: PathBuf },
+
+    #[error(transparent)]
+    Spacy(#[from] SpacyError),
 
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -2,7 +2,9 @@
 //! with an error, never a panic.
 
 pub mod darknet;
+pub mod glove;
 pub mod npz;
 pub mod pickle;
+pub mod spacy;
 pub mod torch;
 pub mod zip;

@@ -52,6 +52,12 @@ pub fn read_array(bytes: &[u8]) -> Result<Array, NpzError> {
     Ok(Array { name, shape, values })
 }
 
+/// Shape and length of the header of a float32 `.npy` file that begins with these bytes.
+pub(super) fn npy_header(start: &[u8]) -> Result<(Vec<usize>, usize), String> {
+    let (header, data) = split(start).ok_or("it does not begin like a .npy file")?;
+    Ok((shape(header)?, start.len() - data.len()))
+}
+
 /// The header text and the numbers after it.
 fn split(content: &[u8]) -> Option<(&str, &[u8])> {
     let rest = content.strip_prefix(b"\x93NUMPY")?;

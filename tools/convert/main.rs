@@ -2,6 +2,10 @@
 
 mod checkpoint;
 mod darknet;
+mod predictions;
+mod refer;
+mod vectors;
+mod vocabulary;
 
 use std::process::ExitCode;
 
@@ -21,12 +25,20 @@ struct Cli {
 enum Command {
     Darknet(darknet::DarknetArgs),
     Checkpoint(checkpoint::CheckpointArgs),
+    Vocabulary(vocabulary::VocabularyArgs),
+    Vectors(vectors::VectorsArgs),
+    Predictions(predictions::PredictionsArgs),
+    Refer(refer::ReferArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Darknet(args) => darknet::run(&args),
         Command::Checkpoint(args) => checkpoint::run(args),
+        Command::Vocabulary(args) => vocabulary::run(&args),
+        Command::Vectors(args) => vectors::run(&args),
+        Command::Predictions(args) => predictions::run(&args),
+        Command::Refer(args) => refer::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

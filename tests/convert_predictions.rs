@@ -1,0 +1,90 @@
+//! `convert predictions`: the reference's dump becomes a file that `pick` takes.
+
+#[path = "common/torch_file.rs"]
+mod torch_file;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use partial_res::convert::{Output, PredictionsRequest, convert_predictions};
+use partial_res::mask::Rle;
+use partial_res::pseudo::Predictions;
+use torch_file::{Py, legacy};
+
+/// An image of 200 x 100 that becomes 128 x 64, and one of 30 x 60 that becomes 64 x 128.
+const ANNOTATIONS: &str = r#"{"train": [
+    {"image_id": 4, "bbox": [50, 25, 100, 50], "width": 200, "height": 100, "expressions": ["first", "second"]},
+    {"image_id": "b", "bbox": [0, 0, 5, 5], "width": 30, "height": 60, "expressions": ["other"]}]}"#;
+
+fn entry(iou: i64, mask: &Rle) -> Py {
+    let mask = || {
+        Py::dict([
+            ("size".to_owned(), Py::List(vec![Py::Int(mask.height() as i64), Py::Int(mask.width() as i64)])),
+            ("counts".to_owned(), Py::Text(mask.to_compressed())),
+        ])
+    };
+    Py::List(vec![Py::Int(iou), mask(), mask()])
+}
+
+fn request<'a>(file: &'a Path, annotations: &'a Path, out: &'a Path) -> PredictionsRequest<'a> {
+    PredictionsRequest {
+        file,
+        annotations,
+        dataset: "refcoco-unc",
+        split: "train",
+        image_size: 128,
+        stride: 32,
+        out,
+        output: Output { force: true },
+    }
+}
+
+#[test]
+fn masks_come_back_to_the_original_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, annotations, out] =
+        ["dump.pth", "instances.json", "predictions.jsonl"].map(|n| folder.path().join(n));
+    fs::write(&annotations, ANNOTATIONS).unwrap();
+    let first = Rle::from_box(64, 128, [32.0, 16.0, 64.0, 32.0]).unwrap();
+    let second = Rle::empty(128, 64).unwrap();
+    fs::write(&file, legacy(&Py::List(vec![entry(80, &first), entry(0, &second)]))).unwrap();
+
+    let report = convert_predictions(&request(&file, &annotations, &out)).unwrap();
+    assert_eq!((report.referents, report.empty, report.miou), (2, 1, 40.0));
+    let predictions = Predictions::read(&out).unwrap();
+    assert_eq!((predictions.header.split.as_str(), predictions.header.referents), ("train", 2));
+    let candidate = &predictions.referents[0].candidates[0];
+    assert_eq!(candidate.expression, "first");
+    assert_eq!(candidate.mask, Rle::from_box(100, 200, [50.0, 25.0, 100.0, 50.0]).unwrap());
+    assert!(candidate.projection_term.unwrap() < 0.05, "{candidate:?}");
+    assert_eq!(candidate.polygons.len(), 1);
+    let empty = &predictions.referents[1].candidates[0];
+    assert_eq!((empty.mask.area(), empty.projection_term), (0, None));
+
+    // In another order, or of another file, the sizes tell.
+    fs::write(&file, legacy(&Py::List(vec![entry(0, &second), entry(80, &first)]))).unwrap();
+    let message = convert_predictions(&request(&file, &annotations, &out)).unwrap_err().to_string();
+    assert!(message.contains("prediction 0: a mask of 128 x 64, but the image of 100 x 200"), "{message}");
+    fs::write(&file, legacy(&Py::List(vec![entry(0, &second)]))).unwrap();
+    let message = convert_predictions(&request(&file, &annotations, &out)).unwrap_err().to_string();
+    assert!(message.contains("1 predictions, but train of"), "{message}");
+}
+
+#[test]
+fn golden_dumps_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let annotations = folder.path().join("instances.json");
+    fs::write(&annotations, ANNOTATIONS).unwrap();
+    for name in ["refine_zip.pth", "refine_legacy.pth"] {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats").join(name);
+        // Its first predicted mask says that it has 96 x 128 pixels and runs over 1080 x 1920: made by
+        // hand, and caught.
+        let message = convert_predictions(&request(&file, &annotations, &folder.path().join("out")))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("prediction 0: its mask: compressed run lengths: run 0 is 2073600"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,53 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use partial_res::convert::{Output, PredictionsRequest, convert_predictions};
+
+/// The reference's dump of pseudo labels to predictions.jsonl, in the frame of the original images
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  convert predictions refine_data/refcoco-unc_instances_refine.pth --dataset refcoco-unc --out predictions.jsonl"
+)]
+pub struct PredictionsArgs {
+    file: PathBuf,
+    #[arg(long)]
+    dataset: String,
+    /// Default: data/annotations/<dataset>/instances.json
+    #[arg(long, value_name = "FILE")]
+    annotations: Option<PathBuf>,
+    #[arg(long, default_value = "train")]
+    split: String,
+    /// Longest side of the images that the network saw
+    #[arg(long, default_value_t = 640)]
+    image_size: usize,
+    /// Their sides were padded to multiples of this
+    #[arg(long, default_value_t = 32)]
+    stride: usize,
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: &PredictionsArgs) -> Result<()> {
+    let default = PathBuf::from("data/annotations").join(&args.dataset).join("instances.json");
+    let request = PredictionsRequest {
+        file: &args.file,
+        annotations: args.annotations.as_ref().unwrap_or(&default),
+        dataset: &args.dataset,
+        split: &args.split,
+        image_size: args.image_size.max(1),
+        stride: args.stride.max(1),
+        out: &args.out,
+        output: Output { force: args.force },
+    };
+    println!("{}", convert_predictions(&request)?);
+    println!(
+        "next: partial-res pick --ratio 5 --dataset {} --predictions {}",
+        args.dataset,
+        args.out.display()
+    );
+    Ok(())
+}

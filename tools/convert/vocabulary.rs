@@ -1,0 +1,26 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use partial_res::convert::{Output, convert_vocabulary};
+
+/// token_to_ix.pkl, ix_to_token.pkl and word_emb.npz to vocabulary.json and word_vectors.safetensors
+#[derive(Args)]
+#[command(after_help = "Example:\n  convert vocabulary data/annotations/refcoco-unc")]
+pub struct VocabularyArgs {
+    /// The folder of the files
+    folder: PathBuf,
+    /// Where ours go; default: beside them, where they are preferred
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: &VocabularyArgs) -> Result<()> {
+    let out = args.out.as_ref().unwrap_or(&args.folder);
+    println!("{}", convert_vocabulary(&args.folder, out, Output { force: args.force })?);
+    println!("next: partial-res check --set data.dataset=NAME, NAME being the folder under data/annotations");
+    Ok(())
+}
