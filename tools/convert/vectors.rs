@@ -30,6 +30,6 @@ pub fn run(args: &VectorsArgs) -> Result<()> {
     let beside = args.annotations.with_file_name("");
     let out = args.out.as_ref().unwrap_or(&beside);
     println!("{}", convert_vectors(&args.source, &args.annotations, out, Output { force: args.force })?);
-    println!("next: partial-res check --set data.dataset=NAME, NAME being the folder under data/annotations");
+    println!("next: partial-res check --dataset NAME, the folder under data/annotations");
     Ok(())
 }

@@ -21,6 +21,6 @@ pub struct VocabularyArgs {
 pub fn run(args: &VocabularyArgs) -> Result<()> {
     let out = args.out.as_ref().unwrap_or(&args.folder);
     println!("{}", convert_vocabulary(&args.folder, out, Output { force: args.force })?);
-    println!("next: partial-res check --set data.dataset=NAME, NAME being the folder under data/annotations");
+    println!("next: partial-res check --dataset NAME, the folder under data/annotations");
     Ok(())
 }

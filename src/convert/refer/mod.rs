@@ -92,7 +92,7 @@ pub fn convert_refer(request: &ReferRequest) -> Result<ReferReport, ConvertError
             let mut first = true;
             for r in of_split() {
                 for record in records(r)? {
-                    write!(writer, "{}\n", if first { "" } else { "," }).map_err(failed)?;
+                    writeln!(writer, "{}", if first { "" } else { "," }).map_err(failed)?;
                     serde_json::to_writer(&mut *writer, &record).map_err(|error| failed(error.into()))?;
                     first = false;
                 }

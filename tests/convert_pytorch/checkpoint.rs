@@ -1,9 +1,6 @@
 //! `convert checkpoint`: a training of ours, written as PyTorch would have written it, comes back
 //! the same and goes on the same; what does not fit is named.
 
-#[path = "common/torch_file.rs"]
-mod torch_file;
-
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -17,7 +14,8 @@ use partial_res::report::{Log, Weights};
 use partial_res::shapes::{ShapesConfig, generate};
 use partial_res::text::Vocabulary;
 use partial_res::train::{RunFolder, Trainer};
-use torch_file::{Py, legacy};
+
+use super::torch_file::{Py, legacy};
 
 fn config(root: &Path) -> Config {
     let darknet = DarknetConfig {

@@ -1,15 +1,13 @@
 //! `convert predictions`: the reference's dump becomes a file that `pick` takes.
 
-#[path = "common/torch_file.rs"]
-mod torch_file;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use partial_res::convert::{Output, PredictionsRequest, convert_predictions};
 use partial_res::mask::Rle;
 use partial_res::pseudo::Predictions;
-use torch_file::{Py, legacy};
+
+use super::torch_file::{Py, legacy};
 
 /// An image of 200 x 100 that becomes 128 x 64, and one of 30 x 60 that becomes 64 x 128.
 const ANNOTATIONS: &str = r#"{"train": [
