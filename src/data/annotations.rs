@@ -120,7 +120,8 @@ impl Annotations {
         Self::parse(path, bytes)
     }
 
-    fn parse(path: &Path, bytes: Vec<u8>) -> Result<(Self, Vec<BadRecord>), DataError> {
+    /// [`Annotations::read_usable`] of bytes; `path` is for messages.
+    pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<(Self, Vec<BadRecord>), DataError> {
         let layout = |at, found| DataError::Layout { path: path.to_owned(), at, found };
         let text = String::from_utf8(bytes).map_err(|error| {
             layout(error.utf8_error().valid_up_to(), "bytes that are not UTF-8".to_owned())

@@ -1,0 +1,16 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use partial_res::mask::{Rle, Segmentation};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(rle) = Rle::from_compressed(37, 53, text) {
+        assert_eq!(rle.to_mask().area() as u64, rle.area());
+        let again = Rle::from_compressed(37, 53, &rle.to_compressed()).expect("what was written is read");
+        assert_eq!(again.to_mask(), rle.to_mask());
+    }
+    if let Ok(segmentation) = serde_json::from_str::<Segmentation>(text) {
+        drop(segmentation.to_mask(37, 53));
+    }
+});
