@@ -13,7 +13,7 @@ pub struct PredictionsArgs {
     file: PathBuf,
     #[arg(long)]
     dataset: String,
-    /// Default: data/annotations/<dataset>/instances.json
+    /// Default: data/annotations/DATASET/instances.json
     #[arg(long, value_name = "FILE")]
     annotations: Option<PathBuf>,
     #[arg(long, default_value = "train")]

@@ -18,7 +18,7 @@ pub struct ReferArgs {
     /// Name of the data set; refcoco-unc, refcocoplus-unc and refcocog-umd are compared with what was published
     #[arg(long)]
     dataset: String,
-    /// Default: data/annotations/<dataset>/instances.json
+    /// Default: data/annotations/DATASET/instances.json
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace a file that is there
