@@ -2,15 +2,16 @@
 //! that was left alone. `tools/kill-test` runs it with more kills.
 #![cfg(unix)]
 
+#[path = "common/tiny.rs"]
+mod tiny;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use partial_res::checkpoint::Checkpoint;
-use partial_res::config::{
-    Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
-};
+use partial_res::config::{Config, DataConfig, TrainConfig};
 use partial_res::random::Stream;
 use partial_res::report::read_results;
 use partial_res::shapes::{ShapesConfig, generate};
@@ -18,28 +19,7 @@ use partial_res::shapes::{ShapesConfig, generate};
 /// A network that learns nothing, quickly, with every source of chance switched on, and that saves
 /// after every epoch of a few steps, so that kills often fall into the writing.
 fn config(root: &Path, epochs: usize) -> Config {
-    let darknet = DarknetConfig {
-        widths: [4, 4, 8, 8, 16, 16],
-        blocks: [1; 5],
-        strides: [2, 2, 2, 2, 1],
-        tail: 1,
-        frozen: 2,
-    };
-    let model = ModelConfig {
-        task: Task::Segmentation,
-        vertices: 6,
-        bins: 64,
-        d_model: 16,
-        heads: 2,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        feed_forward: 16,
-        input_groups: 4,
-        point_hidden: [8, 8],
-        darknet,
-        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: true },
-        ..ModelConfig::default()
-    };
+    let model = tiny::model();
     let data = DataConfig {
         root: root.into(),
         dataset: "refshapes-unc".into(),

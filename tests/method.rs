@@ -1,11 +1,14 @@
 //! Sample, label, pick: the commands between two trainings.
 
+#[path = "common/tiny.rs"]
+mod tiny;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use partial_res::config::{Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, TrainConfig};
+use partial_res::config::{Config, DataConfig, TrainConfig};
 use partial_res::data::Annotations;
 use partial_res::mask::Rle;
 use partial_res::pseudo::{
@@ -93,27 +96,7 @@ fn samples_are_nested_and_leave_everything_else_as_it_is() {
 
 /// A network that says anything at all.
 fn train(folder: &Path, root: &Path) -> PathBuf {
-    let darknet = DarknetConfig {
-        widths: [4, 4, 8, 8, 16, 16],
-        blocks: [1; 5],
-        strides: [2, 2, 2, 2, 1],
-        tail: 1,
-        frozen: 2,
-    };
-    let model = ModelConfig {
-        vertices: 6,
-        bins: 64,
-        d_model: 16,
-        heads: 2,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        feed_forward: 16,
-        input_groups: 4,
-        point_hidden: [8, 8],
-        darknet,
-        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: true },
-        ..ModelConfig::default()
-    };
+    let model = tiny::model();
     let data =
         DataConfig { root: root.into(), dataset: DATASET.into(), image_size: 64, ..DataConfig::default() };
     let train = TrainConfig { epochs: 1, batch_size: 16, eval_limit: 1, ..TrainConfig::default() };

@@ -1,42 +1,22 @@
 //! A training that is stopped and resumed ends bit for bit like one that is not.
 
+#[path = "common/tiny.rs"]
+mod tiny;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use partial_res::checkpoint::Checkpoint;
-use partial_res::config::{
-    Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
-};
+use partial_res::config::{Config, DataConfig, Task, TrainConfig};
 use partial_res::report::{Log, Weights, read_results};
 use partial_res::shapes::{ShapesConfig, generate};
 use partial_res::train::{Outcome, RunFolder, TrainError, Trainer};
 
 /// A network that learns nothing, quickly, with every source of chance switched on.
 fn config(root: &Path) -> Config {
-    let darknet = DarknetConfig {
-        widths: [4, 4, 8, 8, 16, 16],
-        blocks: [1; 5],
-        strides: [2, 2, 2, 2, 1],
-        tail: 1,
-        frozen: 2,
-    };
-    let model = ModelConfig {
-        task: Task::Segmentation,
-        vertices: 6,
-        bins: 64,
-        d_model: 16,
-        heads: 2,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        feed_forward: 16,
-        input_groups: 4,
-        point_hidden: [8, 8],
-        darknet,
-        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: true },
-        ..ModelConfig::default()
-    };
+    let model = tiny::model();
     let data = DataConfig {
         root: root.into(),
         dataset: "refshapes-unc".into(),

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use partial_res::checkpoint::{Checkpoint, TrainState};
-use partial_res::config::{
-    Config, DarknetConfig, DataConfig, LanguageConfig, ModelConfig, Task, TrainConfig,
-};
+use partial_res::config::{Config, DataConfig, ModelConfig, TrainConfig};
 use partial_res::convert::{CheckpointRequest, ConvertError, Output, convert_checkpoint};
 use partial_res::model::Network;
 use partial_res::report::{Log, Weights};
@@ -18,28 +16,8 @@ use partial_res::train::{RunFolder, Trainer};
 use super::torch_file::{Py, legacy};
 
 fn config(root: &Path) -> Config {
-    let darknet = DarknetConfig {
-        widths: [4, 4, 8, 8, 16, 16],
-        blocks: [1; 5],
-        strides: [2, 2, 2, 2, 1],
-        tail: 1,
-        frozen: 2,
-    };
-    let model = ModelConfig {
-        task: Task::Segmentation,
-        vertices: 6,
-        bins: 64,
-        d_model: 16,
-        heads: 2,
-        encoder_layers: 1,
-        decoder_layers: 1,
-        feed_forward: 16,
-        input_groups: 4,
-        point_hidden: [8, 8],
-        darknet,
-        language: LanguageConfig { word_dim: 8, hidden: 8, trainable_words: false },
-        ..ModelConfig::default()
-    };
+    let mut model = super::tiny::model();
+    model.language.trainable_words = false;
     let data = DataConfig {
         root: root.into(),
         dataset: "refshapes-unc".into(),

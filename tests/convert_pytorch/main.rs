@@ -2,4 +2,6 @@
 
 mod checkpoint;
 mod predictions;
+#[path = "../common/tiny.rs"]
+mod tiny;
 mod torch_file;
