@@ -9,7 +9,7 @@ use candle_core::Device;
 use image::{Rgb, RgbImage};
 use partial_res::config::{Config, DataConfig, Task, Transform};
 use partial_res::data::{
-    Annotations, Batch, DataError, Dataset, ExpressionChoice, Loader, Plan, Preparation, Visit,
+    Annotations, Batch, DataError, Dataset, Entry, ExpressionChoice, Loader, Plan, Preparation, Visit,
 };
 use tempfile::TempDir;
 
@@ -57,7 +57,7 @@ fn open(config: &Config) -> Arc<Dataset> {
 }
 
 fn visit(epoch: u64, referents_per_image: usize) -> Visit {
-    Visit { seed: 6666, epoch, batch_size: 4, referents_per_image }
+    Visit { seed: 6666, epoch, batch_size: 4, referents_per_image, batches: 0 }
 }
 
 fn message<T>(result: Result<T, DataError>) -> String {
@@ -87,6 +87,31 @@ fn batches_depend_on_seed_and_epoch_but_not_on_threads_or_on_where_one_starts() 
     assert!(load(4, 0, 2) != straight);
     // A loader that nobody listens to ends.
     drop(Loader::new(Arc::clone(&dataset), Plan::training(&dataset, &visit(0, 1)), preparation, 0, 3, None));
+}
+
+#[test]
+fn epochs_of_so_many_batches_are_pieces_of_pass_after_pass() {
+    let root = tree();
+    let dataset = open(&config(root.path()));
+    let batches = |epoch, batches| {
+        let plan = Plan::training(&dataset, &Visit { batches, ..visit(epoch, 2) });
+        assert!(plan.batches().iter().flatten().map(|entry| entry.position).eq(0..plan.rows() as u64));
+        let asked = |entry: &Entry| (entry.referent, entry.expression);
+        plan.batches().iter().map(|batch| batch.iter().map(asked).collect()).collect::<Vec<Vec<_>>>()
+    };
+    let passes: Vec<_> = (0..8).flat_map(|pass| batches(pass, 0)).collect();
+    assert_eq!(passes.len(), 8 * 4);
+    for length in [1, 3, 4, 7, 10] {
+        let pieces: Vec<_> = (0..3).flat_map(|epoch| batches(epoch, length)).collect();
+        assert!(pieces == passes[..3 * length], "{length}");
+    }
+    let transforms = |epoch| {
+        let plan = Plan::training(&dataset, &Visit { batches: 9, ..visit(epoch, 1) });
+        let draw = |entry: &Entry| plan.stream(entry).next_u64();
+        plan.batches().iter().flatten().map(draw).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(transforms(0).len(), 36, "a referent's next visit in the epoch is seen otherwise");
+    assert!(transforms(0).is_disjoint(&transforms(1)));
 }
 
 #[test]

@@ -69,20 +69,27 @@ fn results(run: &Path) -> Vec<String> {
 
 #[test]
 fn stopped_and_resumed_is_the_same_as_straight() {
+    for epoch_steps in [0, 5] {
+        stop_and_resume(epoch_steps);
+    }
+}
+
+/// With epochs of one pass (0) or of so many steps.
+fn stop_and_resume(epoch_steps: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("data");
     data(&root);
-    let config = config(&root);
+    let mut config = config(&root);
+    config.train.epoch_steps = epoch_steps;
 
     let straight = folder.path().join("straight");
     let mut trainer = begin(config.clone(), straight.clone());
     assert_eq!(trainer.run(&|_| false).expect("trained"), Outcome::Finished);
     let steps = trainer.state().step;
-    assert!(steps >= 12, "{steps}");
+    assert!(if epoch_steps == 0 { steps >= 12 } else { steps == 3 * epoch_steps }, "{steps}");
     assert_eq!(results(&straight).len(), 3 * 2 * 2, "epochs, weights, protocols");
 
     // Stopped in the middle of an epoch and at its last step; another number of workers.
-    let mut config = config;
     config.data.workers = 1;
     let pieces = folder.path().join("pieces");
     let mut trainer = begin(config, pieces.clone());

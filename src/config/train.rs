@@ -27,6 +27,9 @@ pub struct TrainConfig {
     /// DarkNet weights as `convert darknet` writes them, for training without a checkpoint.
     pub backbone: Option<PathBuf>,
     pub epochs: usize,
+    /// Not in the reference: optimizer steps of an epoch, whatever the size of the data, pass after
+    /// pass over it; 0 is one pass. Trainings on few and on many masks then take equally many steps.
+    pub epoch_steps: usize,
     /// Rows (expressions) in a batch.
     pub batch_size: usize,
     /// Batches whose gradients are averaged before a step. Batch norm still sees one batch at a time.
@@ -74,6 +77,7 @@ impl Default for TrainConfig {
             finetune_from: None,
             backbone: None,
             epochs: 90,
+            epoch_steps: 0,
             batch_size: 128,
             accumulate: 1,
             lr: 5e-4,

@@ -16,7 +16,7 @@ pub struct Entry {
     pub asked: usize,
     /// Index among the expressions of `asked`.
     pub expression: usize,
-    /// Position in the pass, which the entry's random numbers depend on.
+    /// Position in the plan, which the entry's random numbers depend on.
     pub position: u64,
 }
 
@@ -56,6 +56,8 @@ pub struct Visit {
     /// Referents of an image that come together, so that they share its features; 1 is the
     /// reference.
     pub referents_per_image: usize,
+    /// Batches of an epoch, pass after pass over the data; 0 is one pass.
+    pub batches: usize,
 }
 
 /// The batches of one pass.
@@ -68,34 +70,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// An epoch of training, each visit with one expression at random. Wide images (width above height) and the others are never in one
-    /// batch; each of the two groups is shuffled and filled up with random repeats, then the
-    /// batches are shuffled (quirk 38).
+    /// An epoch of training, each visit with one expression at random: a pass over the data, or with
+    /// `visit.batches` the next so many batches of pass after pass, each in its own order.
     pub fn training(dataset: &Dataset, visit: &Visit) -> Self {
-        let stream = Stream::new(visit.seed, "data").child(visit.epoch);
-        let mut order = stream.child(0);
-        let mut batches: Vec<Vec<usize>> = Vec::new();
-        for wide in [false, true] {
-            let is_in = |&i: &usize| (dataset.referent(i).width > dataset.referent(i).height) == wide;
-            let group: Vec<usize> = (0..dataset.len()).filter(is_in).collect();
-            let mut rows = together(dataset, &group, visit.referents_per_image, &mut order).concat();
-            while rows.len() % visit.batch_size != 0 {
-                rows.push(*order.pick(&group));
+        let mut batches = Vec::new();
+        if visit.batches == 0 {
+            batches = pass(dataset, visit, visit.epoch);
+        } else if !dataset.is_empty() {
+            let length = batches_of_pass(dataset, visit.batch_size);
+            let mut next = visit.epoch as usize * visit.batches;
+            while batches.len() < visit.batches {
+                let wanted = visit.batches - batches.len();
+                let rest = pass(dataset, visit, (next / length) as u64).into_iter().skip(next % length);
+                batches.extend(rest.take(wanted));
+                next = (next / length + 1) * length;
             }
-            batches.extend(rows.chunks(visit.batch_size).map(<[usize]>::to_vec));
         }
-        order.shuffle(&mut batches);
-        let drawn = stream.child(1);
-        let mut position = 0;
-        let mut entry = |referent| {
-            let mut drawn = drawn.child(position);
-            let expression = ExpressionChoice::Random.of(dataset, referent, &mut drawn)[0];
-            let entry = Entry { referent, asked: referent, expression, position };
-            position += 1;
-            entry
-        };
-        let batches = batches.into_iter().map(|batch| batch.into_iter().map(&mut entry).collect()).collect();
-        Self { batches, stream: stream.child(2), shared: visit.referents_per_image > 1 }
+        let stream = Stream::new(visit.seed, "data").child(visit.epoch).child(2);
+        Self { stream, shared: visit.referents_per_image > 1, ..Self::of_batches(batches) }
     }
 
     /// One pass without chance over some referents (all: `0..dataset.len()`), for plainly resized
@@ -241,6 +233,44 @@ fn by_size(
     }
     batches.retain(|batch| !batch.is_empty());
     batches
+}
+
+/// Wide images (width above height) and the others are never in one batch.
+fn groups(dataset: &Dataset) -> [Vec<usize>; 2] {
+    [false, true].map(|wide| {
+        let is_in = |&i: &usize| (dataset.referent(i).width > dataset.referent(i).height) == wide;
+        (0..dataset.len()).filter(is_in).collect()
+    })
+}
+
+/// How many batches a pass has.
+fn batches_of_pass(dataset: &Dataset, batch_size: usize) -> usize {
+    groups(dataset).iter().map(|group| group.len().div_ceil(batch_size)).sum()
+}
+
+/// A pass over the data: each of the two groups is shuffled and filled up with random repeats, then
+/// the batches are shuffled (quirk 38).
+fn pass(dataset: &Dataset, visit: &Visit, number: u64) -> Vec<Vec<Entry>> {
+    let stream = Stream::new(visit.seed, "data").child(number);
+    let mut order = stream.child(0);
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    for group in groups(dataset) {
+        let mut rows = together(dataset, &group, visit.referents_per_image, &mut order).concat();
+        while rows.len() % visit.batch_size != 0 {
+            rows.push(*order.pick(&group));
+        }
+        batches.extend(rows.chunks(visit.batch_size).map(<[usize]>::to_vec));
+    }
+    order.shuffle(&mut batches);
+    let drawn = stream.child(1);
+    let mut position = 0;
+    let mut entry = |referent| {
+        let expression = ExpressionChoice::Random.of(dataset, referent, &mut drawn.child(position))[0];
+        let entry = Entry { referent, asked: referent, expression, position };
+        position += 1;
+        entry
+    };
+    batches.into_iter().map(|batch| batch.into_iter().map(&mut entry).collect()).collect()
 }
 
 /// A shuffled group, in bundles of at most `size` referents of one image.

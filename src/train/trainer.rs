@@ -93,6 +93,7 @@ impl Trainer {
             epoch: self.state.epoch as u64,
             batch_size: train.batch_size,
             referents_per_image: data.referents_per_image,
+            batches: train.epoch_steps * train.accumulate,
         };
         let plan = Plan::training(&self.train, &visit);
         let batches = plan.len();
