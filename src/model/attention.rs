@@ -1,10 +1,10 @@
 //! Multi-head attention with packed projections.
 
-use candle_core::{D, Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::grid::Grid;
-use crate::nn::ops::{linear, product, softmax};
+use crate::nn::ops::{attention_mix, attention_weights, linear};
 use crate::nn::{Linear, Pass, init};
 
 /// Parameters as in PyTorch: `in_proj_weight` `[3D, D]` stacks query, key and value.
@@ -17,10 +17,10 @@ pub struct Attention {
     output: Linear,
 }
 
-/// Keys and values split into heads, ready for any number of queries.
+/// Keys and values, ready for any number of queries.
 #[derive(Clone, Debug)]
 pub struct KeysValues {
-    /// `[B, heads, N, D / heads]`, maybe strided; so are the values.
+    /// `[B, N, D]`, as are the values.
     keys: Tensor,
     values: Tensor,
 }
@@ -29,8 +29,8 @@ impl KeysValues {
     /// With further positions behind.
     pub fn append(&self, next: &Self) -> Result<Self> {
         Ok(Self {
-            keys: Tensor::cat(&[&self.keys, &next.keys], 2)?,
-            values: Tensor::cat(&[&self.values, &next.values], 2)?,
+            keys: Tensor::cat(&[&self.keys, &next.keys], 1)?,
+            values: Tensor::cat(&[&self.values, &next.values], 1)?,
         })
     }
 
@@ -40,7 +40,7 @@ impl KeysValues {
 
     /// The rows of the batch named by `rows` (u32).
     pub fn select(&self, rows: &Tensor) -> Result<Self> {
-        let select = |t: &Tensor| t.contiguous()?.index_select(rows, 0);
+        let select = |t: &Tensor| t.index_select(rows, 0);
         Ok(Self { keys: select(&self.keys)?, values: select(&self.values)? })
     }
 }
@@ -61,23 +61,15 @@ impl Attention {
         })
     }
 
-    /// One of the three projections of `[B, N, D]`, split: `[B, N, heads, D / heads]`.
+    /// One of the three projections of `[B, N, D]`; each head has its part of the channels.
     fn project(&self, x: &Tensor, which: usize) -> Result<Tensor> {
-        let (b, n, d) = x.dims3()?;
-        linear(x, &self.weight.narrow(0, which * d, d)?, &self.bias.narrow(0, which * d, d)?)?.reshape((
-            b,
-            n,
-            self.heads,
-            d / self.heads,
-        ))
+        let d = x.dim(2)?;
+        linear(x, &self.weight.narrow(0, which * d, d)?, &self.bias.narrow(0, which * d, d)?)
     }
 
     /// From positions `[B, N, D]`.
     pub fn keys_values(&self, keys: &Tensor, values: &Tensor) -> Result<KeysValues> {
-        Ok(KeysValues {
-            keys: self.project(keys, 1)?.transpose(1, 2)?,
-            values: self.project(values, 2)?.transpose(1, 2)?,
-        })
+        Ok(KeysValues { keys: self.project(keys, 1)?, values: self.project(values, 2)? })
     }
 
     /// Queries `[B, L, D]` -> `[B, L, D]` and the probabilities `[B, heads, L, N]` before dropout.
@@ -89,12 +81,8 @@ impl Attention {
         bias: Option<&Tensor>,
         pass: &Pass,
     ) -> Result<(Tensor, Tensor)> {
-        let (b, l, d) = queries.dims3()?;
-        let scale = 1.0 / ((d / self.heads) as f64).sqrt();
-        let q = (self.project(queries, 0)? * scale)?.transpose(1, 2)?;
-        let probabilities = softmax(&product(&q, &memory.keys.t()?)?, bias)?;
-        let mixed = product(&pass.dropout(&probabilities, self.dropout)?, &memory.values)?;
-        let mixed = mixed.transpose(1, 2)?.contiguous()?.reshape((b, l, d))?;
+        let probabilities = attention_weights(&self.project(queries, 0)?, &memory.keys, bias, self.heads)?;
+        let mixed = attention_mix(&pass.dropout(&probabilities, self.dropout)?, &memory.values)?;
         Ok((self.output.forward(&mixed)?, probabilities))
     }
 }
@@ -120,9 +108,4 @@ pub fn padding_bias(grid: &Grid, extra: usize, device: &Device) -> Result<Option
         values.extend(std::iter::repeat_n(0.0, extra));
     }
     Tensor::from_vec(values, (grid.padding.len(), 1, 1, keys), device).map(Some)
-}
-
-/// Appends `extra` zero columns to a bias `[B, heads, L, N]`.
-pub fn extend_bias(bias: &Tensor, extra: usize) -> Result<Tensor> {
-    if extra == 0 { Ok(bias.clone()) } else { bias.pad_with_zeros(D::Minus1, 0, extra) }
 }

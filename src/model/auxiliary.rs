@@ -12,7 +12,7 @@ use super::grid::Grid;
 use super::loss::goals;
 use super::quantise::Sequence;
 use crate::config::{AuxiliaryConfig, ModelConfig};
-use crate::nn::ops::{SoftTarget, cross_entropy};
+use crate::nn::ops::{SoftTarget, cross_entropy, log_mean};
 use crate::nn::{Linear, init};
 
 /// Weight of the L1 part of box losses, as in DETR.
@@ -173,13 +173,12 @@ fn attention(cfg: &ModelConfig, observed: Observed, aim: &Aim, sequences: &[Sequ
     let queries = wanted.len() / (sequences.len() * cells).max(1);
     let count = (sequences.len() * queries) as f64;
     let entropy = f64::from(wanted.chunks(cells).map(entropy).sum::<f32>()) / count;
-    let wanted = Tensor::from_vec(wanted, (sequences.len(), queries, cells), observed.memory.device())?;
     let layers = observed.attention.len() as f64;
-    let mut sum = Tensor::zeros((), wanted.dtype(), wanted.device())?;
-    for looked in observed.attention {
-        let looked = looked.narrow(D::Minus1, 0, cells)?.mean(1)?;
-        sum = (sum + ((looked + FLOOR)?.log()? * &wanted)?.sum_all()?)?;
-    }
+    let zero = Tensor::zeros((), observed.memory.dtype(), observed.memory.device())?;
+    let sum = observed
+        .attention
+        .iter()
+        .try_fold(zero, |sum, looked| sum + log_mean(looked, &wanted, cells, FLOOR)?)?;
     (sum * (-1.0 / (layers * count)))? - entropy
 }
 

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::grid::Grid;
 use crate::config::CoContentAxes;
+use crate::nn::ops::line_means;
 
 /// Means of the memory over the map's rows and columns, padded cells included (quirk 11).
 #[derive(Clone, Debug)]
@@ -21,8 +22,7 @@ impl CoContent {
     pub fn new(axes: CoContentAxes, bins: usize, memory: &Tensor, grid: &Grid) -> Result<Self> {
         let (height, width) = (grid.height, grid.width);
         let (b, _, d) = memory.dims3()?;
-        let map = memory.narrow(1, 0, height * width)?.reshape((b, height, width, d))?;
-        let lines = Tensor::cat(&[map.mean(2)?, map.mean(1)?], 1)?.reshape((b * (height + width), d))?;
+        let lines = line_means(memory, height, width)?.reshape((b * (height + width), d))?;
         Ok(Self { axes, bins, height, width, lines })
     }
 

@@ -48,20 +48,16 @@ impl Grid {
         [((i % self.width) as f32 + 0.5) * width, ((i / self.width) as f32 + 0.5) * height]
     }
 
-    /// Valid columns and rows of each image in cells, `[B, 2]`: the map's width times the share of
-    /// valid cells in its first row, its height times that of its first column (quirk 9).
-    pub fn extent(&self, like: &Tensor) -> Result<Tensor> {
+    /// Valid columns and rows of each image in cells: the map's width times the share of valid cells
+    /// in its first row, its height times that of its first column (quirk 9).
+    pub fn extent(&self) -> Vec<[f32; 2]> {
         let share = |valid: usize, n: usize| n as f32 * (valid as f32 / n as f32);
-        let values: Vec<f32> = self
-            .padding
-            .iter()
-            .flat_map(|padding| {
-                let columns = padding.iter().take(self.width).filter(|ignored| !**ignored).count();
-                let rows = padding.iter().step_by(self.width).filter(|ignored| !**ignored).count();
-                [share(columns, self.width), share(rows, self.height)]
-            })
-            .collect();
-        Tensor::from_vec(values, (self.padding.len(), 2), like.device())
+        let of_image = |padding: &Vec<bool>| {
+            let columns = padding.iter().take(self.width).filter(|ignored| !**ignored).count();
+            let rows = padding.iter().step_by(self.width).filter(|ignored| !**ignored).count();
+            [share(columns, self.width), share(rows, self.height)]
+        };
+        self.padding.iter().map(of_image).collect()
     }
 
     /// DETR's sine code `[B, h * w, D]`: half of it for the row, half for the column, counted in

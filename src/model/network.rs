@@ -17,7 +17,7 @@ use super::quantise::Sequence;
 use super::transformer::{Decoded, Decoder, Encoder, Past, Source};
 use super::{Inputs, ModelError, Targets};
 use crate::config::{ModelConfig, Task};
-use crate::nn::ops::linear;
+use crate::nn::ops::{linear, modulate};
 use crate::nn::{GroupNorm, Linear, Parameters, Pass, init, lookup, table};
 
 /// What an image gives before any words are read; many expressions can share it.
@@ -184,24 +184,15 @@ impl Network {
     /// Reads the words into the image: row i combines image `image_of[i]` with `words[i]`.
     pub fn encode(&self, visual: &Visual, image_of: &[u32], words: &Tensor, pass: &Pass) -> Result<Encoded> {
         let pooled = self.language.forward(words, pass)?;
-        let language = pooled.tanh()?.unsqueeze(1)?;
-        pass.watch(|| "fusion_lang".into(), &language);
-        let own_image = image_of.iter().enumerate().all(|(i, &image)| i == image as usize)
-            && image_of.len() == visual.cells.dim(0)?;
-        let cells = visual.cells.tanh()?;
-        let (cells, grid) = if own_image {
-            (cells, visual.grid.clone())
-        } else {
-            let rows = Tensor::new(image_of, cells.device())?;
-            (cells.index_select(&rows, 0)?, visual.grid.select(image_of))
-        };
-        let mut features = cells.broadcast_mul(&language)?;
-        pass.watch(|| "fusion".into(), &features);
+        let language = pooled.tanh()?;
+        pass.watch(|| "fusion_lang".into(), &language.unsqueeze(1)?);
+        let grid = visual.grid.select(image_of);
+        let features = modulate(&visual.cells, &language, image_of, self.cfg.language_token)?;
+        pass.watch(|| "fusion".into(), &features.narrow(1, 0, grid.cells())?);
         let mut position = grid.sine_code(self.cfg.d_model, features.device())?;
         pass.watch(|| "position".into(), &position);
         let extra = usize::from(self.cfg.language_token);
         if self.cfg.language_token {
-            features = Tensor::cat(&[&features, &language], 1)?;
             position = position.pad_with_zeros(1, 0, 1)?;
         }
         let projected = linear(&features, &self.input_weight.flatten_from(1)?, &self.input_bias)?;
@@ -329,8 +320,8 @@ impl Network {
 
     /// Hidden states `[.., D]` -> `[.., bins + 1]`.
     pub(super) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let x = self.predictor[0].forward(hidden)?.relu()?;
-        let x = self.predictor[1].forward(&x)?.relu()?;
+        let x = self.predictor[0].forward_relu(hidden)?;
+        let x = self.predictor[1].forward_relu(&x)?;
         self.predictor[2].forward(&x)
     }
 }

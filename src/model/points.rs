@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::grid::Grid;
+use crate::nn::ops::{Map, point_bias};
 use crate::nn::{Linear, Pass, init};
 
 /// Predicts a Gaussian for each head: the first half of the outputs are centres (x, y), the
@@ -31,28 +32,22 @@ impl PointNet {
         })
     }
 
-    /// Queries `[B, L, D]` -> what is added to the attention logits of the cells,
-    /// `[B, heads, L, h * w]`: minus an eighth of the squared scaled distance to the centre.
-    pub fn bias(&self, queries: &Tensor, grid: &Grid, name: &str, pass: &Pass) -> Result<Tensor> {
-        let (b, l, _) = queries.dims3()?;
-        let x = self.layers[0].forward(queries)?.relu()?;
-        let x = self.layers[1].forward(&x)?.relu()?;
+    /// Queries `[B, L, D]` -> what is added to the attention logits of the cells and of `extra` positions
+    /// behind them, `[B, heads, L, h * w + extra]`: minus an eighth of the squared scaled distance to the
+    /// centre, and 0.
+    pub fn bias(
+        &self,
+        queries: &Tensor,
+        grid: &Grid,
+        extra: usize,
+        name: &str,
+        pass: &Pass,
+    ) -> Result<Tensor> {
+        let x = self.layers[0].forward_relu(queries)?;
+        let x = self.layers[1].forward_relu(&x)?;
         let x = self.layers[2].forward(&x)?;
         pass.watch(|| format!("{name}.point"), &x);
-        let x = x.reshape((b, l, 2, self.heads, 2))?;
-        let centre = candle_nn::ops::sigmoid(&x.narrow(2, 0, 1)?.contiguous()?)?;
-        // [B, L, 1, heads, 2] * [B, 1, 1, 1, 2]
-        let centre = centre.broadcast_mul(&grid.extent(queries)?.reshape((b, 1, 1, 1, 2))?)?;
-        let inverse_width = x.narrow(2, 1, 1)?.sqr()?;
-        // Along one axis: [B, L, heads, 1] and cell centres [n] -> [B, heads, L, n].
-        let along = |axis: usize, n: usize| {
-            let cells = Tensor::arange(0f32, n as f32, queries.device())?.affine(1.0, 0.5)?;
-            let pick = |t: &Tensor| t.narrow(4, axis, 1)?.reshape((b, l, self.heads, 1))?.transpose(1, 2);
-            let distance = pick(&centre)?.broadcast_sub(&cells)?.sqr()?;
-            distance.broadcast_mul(&(pick(&inverse_width)? * -0.125)?)
-        };
-        let columns = along(0, grid.width)?.unsqueeze(3)?;
-        let rows = along(1, grid.height)?.unsqueeze(4)?;
-        rows.broadcast_add(&columns)?.reshape((b, self.heads, l, grid.height * grid.width))
+        let map = Map { height: grid.height, width: grid.width, extra, extent: grid.extent() };
+        point_bias(&x, self.heads, &map)
     }
 }

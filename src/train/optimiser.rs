@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::gradients::{CHUNK, Gradients};
 use crate::config::TrainConfig;
 use crate::nn::Parameter;
+use crate::nn::ops::wide;
 
 /// A saved state that does not belong to these parameters.
 #[derive(Debug, Error)]
@@ -205,23 +206,15 @@ impl InplaceOp3 for MomentsOp {
         parameter: &CpuStorage,
         parameter_layout: &Layout,
     ) -> Result<()> {
-        let Rule { beta1, beta2, amsgrad, weight_decay, .. } = self.0.rule;
-        let scale = self.0.scale;
+        let Update { rule: Rule { beta1, beta2, amsgrad, weight_decay, .. }, scale, .. } = self.0;
         let gradient = f32_slice(gradient, gradient_layout, self.name())?;
         let parameter = f32_slice(parameter, parameter_layout, self.name())?;
         let moments = f32_slice_mut(moments, moments_layout, self.name())?;
         let (first, rest) = moments.split_at_mut(gradient.len());
         let (second, largest) = rest.split_at_mut(gradient.len());
+        let factors = [scale, weight_decay, beta1, beta2];
         let advance = |first: &mut [f32], second: &mut [f32], gradient: &[f32], parameter: &[f32]| {
-            let inputs = gradient.iter().zip(parameter);
-            for ((m, v), (&g, &p)) in first.iter_mut().zip(second).zip(inputs) {
-                let g = g * scale + weight_decay * p;
-                *m += (1.0 - beta1) * (g - *m);
-                *v = *v * beta2 + (1.0 - beta2) * g * g;
-            }
-        };
-        let raise = |largest: &mut [f32], second: &[f32]| {
-            largest.iter_mut().zip(second).for_each(|(l, &v)| *l = l.max(v));
+            advance(first, second, [gradient, parameter], factors);
         };
         if gradient.len() <= CHUNK {
             advance(first, second, gradient, parameter);
@@ -261,10 +254,9 @@ impl InplaceOp2 for ParameterOp {
         let n = parameter.len();
         let second = if rule.amsgrad { &moments[2 * n..] } else { &moments[n..] };
         let first = &moments[..n];
+        let factors = [step_size, root_correction, rule.eps];
         let descend = |parameter: &mut [f32], first: &[f32], second: &[f32]| {
-            for ((p, &m), &v) in parameter.iter_mut().zip(first).zip(second) {
-                *p -= step_size * (m / (v.sqrt() / root_correction + rule.eps));
-            }
+            descend(parameter, first, second, factors);
         };
         if n <= CHUNK {
             descend(parameter, first, second);
@@ -273,5 +265,31 @@ impl InplaceOp2 for ParameterOp {
         let moments = first.par_chunks(CHUNK).zip(second.par_chunks(CHUNK));
         parameter.par_chunks_mut(CHUNK).zip(moments).for_each(|(p, (m, v))| descend(p, m, v));
         Ok(())
+    }
+}
+
+wide! {
+    /// First and second moments from gradients and parameters.
+    fn advance(first: &mut [f32], second: &mut [f32], inputs: [&[f32]; 2], factors: [f32; 4]) {
+        let ([gradient, parameter], [scale, weight_decay, beta1, beta2]) = (inputs, factors);
+        let inputs = gradient.iter().zip(parameter);
+        for ((m, v), (&g, &p)) in first.iter_mut().zip(second).zip(inputs) {
+            let g = g * scale + weight_decay * p;
+            *m += (1.0 - beta1) * (g - *m);
+            *v = *v * beta2 + (1.0 - beta2) * g * g;
+        }
+    }
+
+    fn raise(largest: &mut [f32], second: &[f32]) {
+        for (largest, &v) in largest.iter_mut().zip(second) {
+            *largest = if v > *largest { v } else { *largest };
+        }
+    }
+
+    fn descend(parameter: &mut [f32], first: &[f32], second: &[f32], factors: [f32; 3]) {
+        let [step_size, root_correction, eps] = factors;
+        for ((p, &m), &v) in parameter.iter_mut().zip(first).zip(second) {
+            *p -= step_size * (m / (v.sqrt() / root_correction + eps));
+        }
     }
 }

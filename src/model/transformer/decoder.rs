@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::feed_forward::FeedForward;
 use crate::config::ModelConfig;
-use crate::model::attention::{Attention, KeysValues, causal_bias, extend_bias};
+use crate::model::attention::{Attention, KeysValues, causal_bias};
 use crate::model::grid::Grid;
 use crate::model::points::PointNet;
 use crate::nn::{LayerNorm, Pass, table};
@@ -94,7 +94,7 @@ impl Layer {
     /// What is added to the logits of the cross-attention.
     fn bias(&self, x: &Tensor, source: &Source, pass: &Pass) -> Result<Option<Tensor>> {
         let Some(point) = &self.point else { return Ok(source.bias.clone()) };
-        let spatial = extend_bias(&point.bias(x, &source.grid, &self.name, pass)?, source.extra)?;
+        let spatial = point.bias(x, &source.grid, source.extra, &self.name, pass)?;
         match &source.bias {
             Some(padding) => spatial.broadcast_add(padding).map(Some),
             None => Ok(Some(spatial)),

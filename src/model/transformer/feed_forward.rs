@@ -26,6 +26,6 @@ impl FeedForward {
     }
 
     pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.second.forward(&pass.dropout(&self.first.forward(x)?.relu()?, self.dropout)?)
+        self.second.forward(&pass.dropout(&self.first.forward_relu(x)?, self.dropout)?)
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
-use crate::nn::ops::linear;
+use crate::nn::ops::{linear, linear_relu};
 
 /// A linear layer.
 #[derive(Clone, Debug)]
@@ -23,5 +23,10 @@ impl Linear {
     /// `[.., inputs]` -> `[.., outputs]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         linear(x, &self.weight, &self.bias)
+    }
+
+    /// As [`Linear::forward`], followed by a ReLU.
+    pub fn forward_relu(&self, x: &Tensor) -> Result<Tensor> {
+        linear_relu(x, &self.weight, &self.bias)
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::nn::init;
-use crate::nn::ops::layer_norm;
+use crate::nn::ops::{group_norm, layer_norm};
 
 const EPSILON: f64 = 1e-5;
 
@@ -46,14 +46,6 @@ impl GroupNorm {
 
     /// `[B, N, C]` -> `[B, N, C]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (b, n, c) = x.dims3()?;
-        let x = x.reshape((b, n, self.groups, c / self.groups))?;
-        let centred = x.broadcast_sub(&x.mean_keepdim((1, 3))?)?;
-        let variance = centred.sqr()?.mean_keepdim((1, 3))?;
-        centred
-            .broadcast_div(&(variance + EPSILON)?.sqrt()?)?
-            .reshape((b, n, c))?
-            .broadcast_mul(&self.weight)?
-            .broadcast_add(&self.bias)
+        group_norm(x, &self.weight, &self.bias, self.groups, EPSILON)
     }
 }

@@ -3,9 +3,9 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::linear::{column_sums, linear, product, repeat_row};
+use super::linear::{column_sums, linear, repeat_row};
 use super::math::{sigmoid, tanh};
-use super::matrix::{Matrix, Target, all_threads, multiply};
+use super::matrix::{Matrix, Target, all_threads, multiply, product};
 use super::parallel::for_rows;
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
@@ -166,7 +166,8 @@ impl Recurrence {
                 }
             }
         });
-        let d_u = product(Matrix::new(&recurrent, rows * steps, width).transposed(), all_previous);
+        let d_recurrent = Matrix::new(&recurrent, rows * steps, width);
+        let d_u = product(d_recurrent.transposed(), all_previous, all_threads());
         let d_c = column_sums(&recurrent, width);
         [d_gates, d_u, d_c]
     }

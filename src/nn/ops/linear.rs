@@ -1,28 +1,45 @@
 //! Affine maps of the last dimension.
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
-use super::matrix::{Matrix, Target, all_threads, multiply};
-use super::storage::{is_f32_on_cpu, read, slice, tensor};
+use super::matrix::{Matrix, all_threads, product};
+use super::parallel::{for_rows, map_rows};
+use super::simd::wide;
+use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
 
 /// `x w^T + bias` for `x` `[..., inputs]`, `w` `[outputs, inputs]` and `bias` `[outputs]`.
 pub fn linear(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    affine(x, w, bias, Linear { relu: false })
+}
+
+/// `max(x w^T + bias, 0)`; shapes as in [`linear`].
+pub fn linear_relu(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    affine(x, w, bias, Linear { relu: true })
+}
+
+fn affine(x: &Tensor, w: &Tensor, bias: &Tensor, op: Linear) -> Result<Tensor> {
     let (outputs, inputs) = w.dims2()?;
     if x.dim(D::Minus1)? != inputs || bias.dims() != [outputs] || inputs * outputs == 0 {
         bail!("linear: {:?} with weight {:?} and bias {:?}", x.shape(), w.shape(), bias.shape())
     }
     if is_f32_on_cpu(x) && is_f32_on_cpu(w) && is_f32_on_cpu(bias) {
-        return x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, Linear);
+        return x.contiguous()?.apply_op3(&w.contiguous()?, &bias.contiguous()?, op);
     }
     let mut dims = x.dims().to_vec();
     dims.pop();
     let rows = dims.iter().product::<usize>();
     dims.push(outputs);
-    x.reshape((rows, inputs))?.matmul(&w.t()?)?.broadcast_add(bias)?.reshape(dims)
+    let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?.broadcast_add(bias)?.reshape(dims)?;
+    if op.relu { y.relu() } else { Ok(y) }
 }
 
-struct Linear;
+/// Rows that are finished, or whose sums are taken, together: fixed, so that the number of threads
+/// does not show.
+const ROWS: usize = 256;
+
+struct Linear {
+    relu: bool,
+}
 
 impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
@@ -42,8 +59,9 @@ impl CustomOp3 for Linear {
         let rows = x_layout.shape().elem_count() / inputs;
         let x = Matrix::new(slice(x, x_layout)?, rows, inputs);
         let w = Matrix::new(slice(w, w_layout)?, outputs, inputs).transposed();
-        let mut out = repeat_row(slice(bias, bias_layout)?, rows);
-        multiply(x, w, Target { data: &mut out, stride: outputs, add: true }, all_threads());
+        let bias = slice(bias, bias_layout)?;
+        let mut out = product(x, w, all_threads());
+        for_rows(&mut out, outputs * ROWS, 1, |_, rows| finish(rows, bias, self.relu));
         let mut dims = x_layout.dims().to_vec();
         dims.pop();
         dims.push(outputs);
@@ -55,16 +73,30 @@ impl CustomOp3 for Linear {
         x: &Tensor,
         w: &Tensor,
         bias: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (outputs, inputs) = w.dims2()?;
         let rows = x.elem_count() / inputs;
-        let (dx, dw, db) = read([x, w, grad], |[xs, ws, gs]| {
-            let grad = Matrix::new(gs, rows, outputs);
-            let dx = x.track_op().then(|| product(grad, Matrix::new(ws, outputs, inputs)));
-            let dw = w.track_op().then(|| product(grad.transposed(), Matrix::new(xs, rows, inputs)));
-            (dx, dw, bias.track_op().then(|| column_sums(gs, outputs)))
+        let (dx, dw, db) = read([x, w, y, grad], |[xs, ws, ys, gs]| {
+            let masked = if self.relu { gs.len() } else { 0 };
+            with_scratch(masked, |masked| {
+                let gs = if self.relu {
+                    let size = outputs * ROWS;
+                    for_rows(masked, size, 1, |i, to| {
+                        let from = i * size..i * size + to.len();
+                        where_positive(&ys[from.clone()], &gs[from], to);
+                    });
+                    &*masked
+                } else {
+                    gs
+                };
+                let (grad, all) = (Matrix::new(gs, rows, outputs), all_threads());
+                let dx = x.track_op().then(|| product(grad, Matrix::new(ws, outputs, inputs), all));
+                let xs = Matrix::new(xs, rows, inputs);
+                let dw = w.track_op().then(|| product(grad.transposed(), xs, all));
+                (dx, dw, bias.track_op().then(|| column_sums(gs, outputs)))
+            })
         })?;
         let like = |data: Option<Vec<f32>>, t: &Tensor| data.map(|d| tensor(d, t.shape(), t)).transpose();
         Ok((like(dx, x)?, like(dw, w)?, like(db, bias)?))
@@ -77,31 +109,45 @@ pub fn repeat_row(row: &[f32], rows: usize) -> Vec<f32> {
     out
 }
 
-/// `a b` in new memory.
-pub fn product(a: Matrix, b: Matrix) -> Vec<f32> {
-    let mut out = vec![0f32; a.rows() * b.columns()];
-    multiply(a, b, Target { data: &mut out, stride: b.columns(), add: false }, all_threads());
-    out
-}
-
 /// The sums over the rows of a matrix, in blocks of fixed size.
 pub fn column_sums(matrix: &[f32], columns: usize) -> Vec<f32> {
-    const ROWS: usize = 256;
-    let partial: Vec<Vec<f32>> = matrix
-        .par_chunks(ROWS * columns)
-        .map(|block| {
-            let mut sums = vec![0f32; columns];
-            block.chunks_exact(columns).for_each(|row| add(&mut sums, row));
-            sums
-        })
-        .collect();
+    let partial = map_rows(matrix, ROWS * columns, 1, |_, block| {
+        let mut sums = vec![0f32; columns];
+        add_rows(block, &mut sums);
+        sums
+    });
     let mut sums = vec![0f32; columns];
-    partial.iter().for_each(|part| add(&mut sums, part));
+    partial.iter().for_each(|part| add_rows(part, &mut sums));
     sums
 }
 
-fn add(sums: &mut [f32], row: &[f32]) {
-    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+wide! {
+    /// Adds the rows of a matrix as wide as `sums`.
+    fn add_rows(matrix: &[f32], sums: &mut [f32]) {
+        for row in matrix.chunks_exact(sums.len()) {
+            for (sum, &x) in sums.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+    }
+
+    /// Adds the bias to every row, with a ReLU if so wanted.
+    fn finish(rows: &mut [f32], bias: &[f32], relu: bool) {
+        let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };
+        for row in rows.chunks_exact_mut(bias.len()) {
+            for (x, &bias) in row.iter_mut().zip(bias) {
+                let y = *x + bias;
+                *x = if y < lowest { lowest } else { y };
+            }
+        }
+    }
+
+    /// `grad` where `y` is positive, else 0.
+    fn where_positive(y: &[f32], grad: &[f32], out: &mut [f32]) {
+        for ((out, &grad), &y) in out.iter_mut().zip(grad).zip(y) {
+            *out = if y > 0.0 { grad } else { 0.0 };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +161,7 @@ mod tests {
             let inputs = shape[shape.len() - 1];
             let inputs = [random("x", shape)?, random("w", (outputs, inputs))?, random("b", outputs)?];
             check(|t| linear(&t[0], &t[1], &t[2]), &inputs, 3e-6)?;
+            check(|t| linear_relu(&t[0], &t[1], &t[2]), &inputs, 3e-6)?;
         }
         Ok(())
     }

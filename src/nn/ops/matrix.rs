@@ -1,6 +1,6 @@
 //! Matrix products on slices: a checked face of the `gemm` crate.
 //!
-//! `gemm` finds FMA or NEON at run time. It splits rows and columns among threads and never a sum, so
+//! `gemm` finds FMA, AVX-512 or NEON at run time. It splits rows and columns among threads and never a sum, so
 //! the number of threads does not change the result.
 
 use gemm::Parallelism;
@@ -32,14 +32,6 @@ impl<'a> Matrix<'a> {
 
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::with_stride(data, rows, columns, columns)
-    }
-
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    pub fn columns(&self) -> usize {
-        self.columns
     }
 
     pub fn transposed(self) -> Self {
@@ -76,22 +68,44 @@ pub fn all_threads() -> Parallelism {
 /// `target = a b` (or `+=`).
 pub fn multiply(a: Matrix, b: Matrix, target: Target, parallelism: Parallelism) {
     assert_eq!(a.columns, b.rows, "the inner sizes of a product differ");
-    let (m, n, k) = (a.rows, b.columns, a.columns);
     assert!(
-        target.stride >= n && fits(target.data.len(), m, n, target.stride, 1),
+        target.stride >= b.columns && fits(target.data.len(), a.rows, b.columns, target.stride, 1),
         "a product exceeds its target"
     );
-    // SAFETY: every element that is read or written lies inside its slice (checked here and when the
-    // matrices were made), the target is borrowed mutably and its rows don't overlap.
+    // SAFETY: the target has room, is borrowed mutably and its rows don't overlap.
+    unsafe { run(a, b, target.data.as_mut_ptr(), target.stride, target.add, parallelism) }
+}
+
+/// `a b` in new memory, row by row.
+pub fn product(a: Matrix, b: Matrix, parallelism: Parallelism) -> Vec<f32> {
+    assert_eq!(a.columns, b.rows, "the inner sizes of a product differ");
+    let len = a.rows * b.columns;
+    if a.columns == 0 {
+        return vec![0.0; len];
+    }
+    let mut out = Vec::with_capacity(len);
+    // SAFETY: there is room for `len` numbers, and a product that doesn't add writes all of them without
+    // reading any.
+    unsafe {
+        run(a, b, out.as_mut_ptr(), b.columns, false, parallelism);
+        out.set_len(len);
+    }
+    out
+}
+
+/// # Safety
+/// `a.rows` rows of `b.columns` numbers, `stride` apart, may be written at `target` (and read, to add).
+unsafe fn run(a: Matrix, b: Matrix, target: *mut f32, stride: usize, add: bool, parallelism: Parallelism) {
+    // SAFETY: what is read lies inside its slice, as was checked when the matrices were made.
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
-            target.data.as_mut_ptr(),
+            a.rows,
+            b.columns,
+            a.columns,
+            target,
             1,
-            target.stride as isize,
-            target.add,
+            stride as isize,
+            add,
             a.data.as_ptr(),
             a.column_stride as isize,
             a.row_stride as isize,

@@ -5,17 +5,22 @@
 //! tracked arguments only: `detach` what is frozen. No result depends on the number of threads.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod conv;
 mod cross_entropy;
 mod dropout;
+mod group_norm;
 mod gru;
 mod layer_norm;
 mod linear;
+mod lines;
+mod log_mean;
 mod math;
 mod matrix;
+mod modulate;
 mod parallel;
-mod product;
+mod point_bias;
 mod simd;
 mod softmax;
 mod storage;
@@ -23,12 +28,18 @@ mod storage;
 mod testing;
 
 pub use activation::leaky_relu;
+pub use attention::{attention_mix, attention_weights};
 pub use batch_norm::{BatchNormed, batch_norm_train, folded, running_average, scale_shift};
 pub use conv::{conv2d, conv2d_scale_shift};
 pub use cross_entropy::{SoftTarget, cross_entropy};
 pub use dropout::dropout;
+pub use group_norm::group_norm;
 pub use gru::{GruWeights, gru};
 pub use layer_norm::layer_norm;
-pub use linear::linear;
-pub use product::product;
-pub use softmax::{log_softmax, softmax};
+pub use linear::{linear, linear_relu};
+pub use lines::line_means;
+pub use log_mean::log_mean;
+pub use modulate::modulate;
+pub use point_bias::{Map, point_bias};
+pub(crate) use simd::wide;
+pub use softmax::log_softmax;
