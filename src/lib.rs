@@ -57,6 +57,7 @@ pub mod hub;
 pub mod mask;
 pub mod model;
 pub mod nn;
+pub mod parallel;
 pub mod pseudo;
 pub mod random;
 pub mod report;

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use partial_res::parallel;
 
 fn main() -> ExitCode {
     // candle's own pool for elementwise work waits by spinning: beside the threads of the loader and of
@@ -15,16 +16,27 @@ fn main() -> ExitCode {
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
     let cli = cli::Cli::parse();
+    let membership = match parallel::join() {
+        Ok(membership) => membership,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "error: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let world = parallel::world();
     // On a worker of rayon's pool: from outside, each of a step's thousand small fan-outs would wait for
     // the pool to wake.
-    match rayon::scope(|_| cli::run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Where nobody reads errors, the exit code still tells.
-            drop(writeln!(std::io::stderr(), "error: {}", told(&error)));
-            ExitCode::FAILURE
+    let done = rayon::scope(|_| cli::run(cli));
+    if let Err(error) = &done {
+        let process = if world.is_alone() { String::new() } else { format!("process {}: ", world.rank()) };
+        // Where nobody reads errors, the exit code still tells.
+        drop(writeln!(std::io::stderr(), "{process}error: {}", told(error)));
+        if !world.is_alone() {
+            world.abort(1);
         }
     }
+    drop(membership);
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The error and its causes; a cause that is part of what was said already is not said again.

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the library from the ground up.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "random",
     "mask",
     "text",
     "formats",
     "config",
     "device",
+    "parallel",
     "nn",
     "report",
     "shapes",

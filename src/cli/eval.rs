@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use partial_res::data::Dataset;
 use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write_json};
+use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
 use super::shared::{DeviceArgs, changed, network, open_checkpoint};
@@ -80,7 +81,8 @@ pub fn run(args: EvalArgs) -> Result<()> {
     let networks = networks.collect::<Result<Vec<_>>>()?;
     let networks: Vec<_> = networks.iter().map(|(which, network)| (*which, network)).collect();
     let splits = if args.split.is_empty() { &config.data.test_splits } else { &args.split };
-    let mut predictions = args.predictions.as_deref().map(PredictionWriter::create).transpose()?;
+    let written = args.predictions.as_deref().filter(|_| world().is_root());
+    let mut predictions = written.map(PredictionWriter::create).transpose()?;
     let mut reports = Vec::new();
     let mut opened: Option<Dataset> = None;
     for split in splits {
@@ -106,7 +108,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
     if let Some(writer) = predictions {
         writer.finish()?;
     }
-    if let Some(path) = &args.json {
+    if let Some(path) = args.json.as_deref().filter(|_| world().is_root()) {
         write_json(path, &config.data.dataset, &reports)?;
         log.line(format!("scores: {}", path.display()))?;
     }

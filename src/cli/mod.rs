@@ -13,8 +13,9 @@ mod shapes;
 mod shared;
 mod train;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use partial_res::parallel::world;
 
 /// Referring expression segmentation point by point: train with boxes for all referents and masks
 /// for few, evaluate, and outline what an expression refers to.
@@ -46,6 +47,12 @@ enum Command {
 
 /// Runs one command.
 pub fn run(cli: Cli) -> Result<()> {
+    let together = matches!(cli.command, Command::Train(_) | Command::Eval(_) | Command::Label(_));
+    ensure!(
+        together || world().is_alone(),
+        "of {} processes: only train, eval and label work together; start this command alone",
+        world().size()
+    );
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use partial_res::config::Config;
+use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 use partial_res::shapes;
 use partial_res::train::{Outcome, RunFolder, Trainer};
@@ -56,12 +57,19 @@ pub fn run(args: TrainArgs) -> Result<()> {
             if let Some(checkpoint) = &args.finetune_from {
                 config.train.finetune_from = Some(checkpoint_path(checkpoint, &log)?);
             }
-            make_shapes(&config, &log)?;
-            let run = RunFolder::create(&args.runs, args.config.name(), &config)?;
+            if world().is_root() {
+                make_shapes(&config, &log)?;
+            }
+            // Which the others wait for.
+            let run = RunFolder::create_together(&args.runs, args.config.name(), &config)?;
             let folder = run.path().to_owned();
             let begun = Trainer::begin(config, run, args.finetune_weights, &device, log);
             // What never began leaves no folder; the error that stopped it matters more than this one.
-            begun.inspect_err(|_| drop(std::fs::remove_dir_all(folder)))?
+            begun.inspect_err(|_| {
+                if world().is_root() {
+                    drop(std::fs::remove_dir_all(folder));
+                }
+            })?
         }
     };
     let stop = signals()?;

@@ -17,6 +17,18 @@ pub enum Schedule {
     Cosine,
 }
 
+/// Which values a batch norm takes the statistics of, when several processes train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchStatistics {
+    /// Those of the process's own share of the batch (the reference, and `torch.nn.BatchNorm2d`
+    /// under DistributedDataParallel); running statistics are the mean over processes.
+    Own,
+    /// Those of all processes together, as if one had the whole batch (`torch.nn.SyncBatchNorm`).
+    /// CPU only.
+    Joint,
+}
+
 /// Training. Defaults are the reference's for segmentation (quirk 47).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,6 +54,8 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Largest norm of the whole gradient; 0 is off.
     pub clip: f64,
+    /// With several processes, each of which has `batch_size` rows.
+    pub batch_statistics: BatchStatistics,
     /// Epochs over which the rate rises linearly: epoch e (from 0) has (e + 1) / (warmup_epochs + 1).
     pub warmup_epochs: usize,
     /// Not in the reference: optimizer steps over which the rate rises linearly from 0; 0 is off.
@@ -80,6 +94,7 @@ impl Default for TrainConfig {
             epoch_steps: 0,
             batch_size: 128,
             accumulate: 1,
+            batch_statistics: BatchStatistics::Own,
             lr: 5e-4,
             betas: [0.9, 0.98],
             eps: 1e-9,

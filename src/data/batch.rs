@@ -97,6 +97,21 @@ impl Batch {
         batch
     }
 
+    /// Pads further, to at least this size (in pixels).
+    pub fn pad_to(&mut self, height: usize, width: usize) {
+        let (height, width) = (height.max(self.height), width.max(self.width));
+        if (height, width) == (self.height, self.width) {
+            return;
+        }
+        let mut images = vec![0; self.image_hw.len() * 3 * height * width];
+        let rows = self.images.chunks(self.width.max(1)).enumerate();
+        for (row, values) in rows {
+            let (plane, y) = (row / self.height, row % self.height);
+            images[(plane * height + y) * width..][..values.len()].copy_from_slice(values);
+        }
+        (self.images, self.height, self.width) = (images, height, width);
+    }
+
     /// Rows.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -143,5 +158,22 @@ fn place(sample: &Sample, planes: &mut [u8], width: usize) {
         for ((([r, g, b], red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
             (*red, *green, *blue) = (*r, *g, *b);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_further_leaves_pixels_where_they_are() {
+        let mut batch = Batch::collate(Vec::new(), 3);
+        batch.image_hw = vec![(1, 2)];
+        (batch.images, batch.height, batch.width) = ((1..=6).collect(), 1, 2);
+        batch.pad_to(2, 3);
+        assert_eq!((batch.height, batch.width), (2, 3));
+        assert_eq!(batch.images, [1, 2, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 5, 6, 0, 0, 0, 0]);
+        batch.pad_to(1, 1);
+        assert_eq!((batch.height, batch.width), (2, 3));
     }
 }

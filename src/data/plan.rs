@@ -127,6 +127,20 @@ impl Plan {
         Self { batches, stream: Stream::new(0, "evaluation"), shared: true }
     }
 
+    /// The share of one of `processes`: of each batch an equal, connected part. Entries keep their
+    /// positions, and so their random numbers.
+    pub fn share(&mut self, rank: usize, processes: usize) {
+        for batch in &mut self.batches {
+            let (from, to) = (batch.len() * rank / processes, batch.len() * (rank + 1) / processes);
+            *batch = batch[from..to].to_vec();
+        }
+    }
+
+    /// Leaves every `step`-th batch from `first` on.
+    pub fn every(&mut self, first: usize, step: usize) {
+        self.batches = std::mem::take(&mut self.batches).into_iter().skip(first).step_by(step).collect();
+    }
+
     /// Leaves out the batches for which `wanted` is false.
     pub fn retain(&mut self, wanted: impl Fn(&[Entry]) -> bool) {
         self.batches.retain(|batch| wanted(batch));

@@ -10,6 +10,7 @@ use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row};
 use crate::mask::Rle;
 use crate::model::{Answer, ModelError, Network, Strategy};
 use crate::nn::Pass;
+use crate::parallel::world;
 use crate::report::Progress;
 
 use super::{EvalError, Outcome, Shape, Truth};
@@ -46,24 +47,54 @@ pub struct Judged {
 
 /// Asks every question greedily and hands the answers to `each`, batch by batch in the order of the
 /// plan, one answer for each row. Images that can't be read are errors.
+///
+/// Several processes answer in turns, each a batch; `each` sees all answers in the root process and none
+/// elsewhere. Where it ends the asking there, the others end with [`EvalError::Stopped`].
 pub fn answer_batches<E: From<EvalError>>(
     network: &Network,
     questions: Questions<'_>,
     mut each: impl FnMut(&Batch, Vec<Answer>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Questions { dataset, plan, preparation, device, workers } = questions;
-    let loader = Loader::new(Arc::clone(dataset), plan, preparation, 0, workers, None);
-    for batch in loader {
-        let batch = batch.map_err(EvalError::Data)?;
-        let Some(first) = batch.rows.first() else { continue };
-        let answers = ask(network, &batch, device).map_err(|source| EvalError::Batch {
-            split: dataset.split_name().to_owned(),
-            referent: first.referent,
-            source,
-        })?;
-        each(&batch, answers)?;
+    let Questions { dataset, mut plan, preparation, device, workers } = questions;
+    let (rank, processes) = (world().rank(), world().size());
+    let rounds = plan.len().div_ceil(processes);
+    if rank != 0 {
+        // The root prepares all batches, since it says what their answers mean.
+        plan.every(rank, processes);
+    }
+    let mut loader = Loader::new(Arc::clone(dataset), plan, preparation, 0, workers, None);
+    for _ in 0..rounds {
+        let batches: Vec<Batch> = loader
+            .by_ref()
+            .take(if rank == 0 { processes } else { 1 })
+            .collect::<Result<_, _>>()
+            .map_err(EvalError::Data)?;
+        let answers = match batches.first().and_then(|batch| Some((batch, batch.rows.first()?))) {
+            None => Vec::new(),
+            Some((batch, first)) => ask(network, batch, device).map_err(|source| EvalError::Batch {
+                split: dataset.split_name().to_owned(),
+                referent: first.referent,
+                source,
+            })?,
+        };
+        let taken =
+            batches.iter().zip(exchange(answers)).try_for_each(|(batch, answers)| each(batch, answers));
+        if world().any(taken.is_err()) {
+            taken?;
+            return Err(EvalError::Stopped.into());
+        }
     }
     Ok(())
+}
+
+/// The answers of all processes, in the order of ranks, at the root.
+fn exchange(answers: Vec<Answer>) -> Vec<Vec<Answer>> {
+    if world().is_alone() {
+        return vec![answers];
+    }
+    let bytes = serde_json::to_vec(&answers).expect("answers are numbers in lists");
+    let all = world().gather(&bytes);
+    all.iter().map(|bytes| serde_json::from_slice(bytes).expect("written by the same program")).collect()
 }
 
 /// Asks every question greedily, compares each answer with the truth and hands it to `each`, in the

@@ -9,6 +9,7 @@ use candle_core::Device;
 use crate::config::Config;
 use crate::data::{Dataset, ExpressionChoice, Plan, Preparation};
 use crate::model::Network;
+use crate::parallel::world;
 use crate::report::{Log, Protocol, Scores, Weights, save_picture};
 
 use super::answers::{Judged, Questions, answer};
@@ -60,7 +61,8 @@ impl Default for EvalOptions<'_> {
 }
 
 /// Evaluates networks of the same configuration that differ in their weights (raw, averaged) on all
-/// expressions of a split, in both protocols. The dataset must number words as the networks do
+/// expressions of a split, in both protocols. Of several processes the root has the report; the others
+/// help to answer and have an empty one. The dataset must number words as the networks do
 /// ([`Dataset::with_vocabulary`]).
 pub fn evaluate(
     networks: &[(Weights, &Network)],
@@ -94,6 +96,9 @@ pub fn evaluate(
         let outcomes = session.ask(network, plan.clone(), weights.to_string(), |judged| {
             extras.as_mut().map_or(Ok(()), |extras| extras.take(judged))
         })?;
+        if !world().is_root() {
+            continue;
+        }
         report.results.extend(session.both(&outcomes).map(|(protocol, scores)| WeightScores {
             split: report.split.clone(),
             weights,
@@ -171,11 +176,18 @@ impl Session<'_> {
             let split = self.dataset.split_name().to_owned();
             MarkScores { split, mark, weights, protocol, scores }
         };
+        plan.swap_expressions(self.dataset, self.config.train.seed);
+        let swapped = network
+            .map(|(weights, network)| {
+                Ok::<_, EvalError>((weights, self.ask(network, plan, "permuted".to_owned(), |_| Ok(()))?))
+            })
+            .transpose()?;
+        if !world().is_root() {
+            return Ok(Vec::new());
+        }
         let best = blind(self.dataset, referents, &self.preparation)?;
         let mut marks = vec![mark(Mark::Blind, None, (Protocol::Standard, best))];
-        if let Some((weights, network)) = network {
-            plan.swap_expressions(self.dataset, self.config.train.seed);
-            let outcomes = self.ask(network, plan, "permuted".to_owned(), |_| Ok(()))?;
+        if let Some((weights, outcomes)) = swapped {
             let scores = (Protocol::Standard, standard_scores(&outcomes));
             marks.push(mark(Mark::Permuted, Some(weights), scores));
         }

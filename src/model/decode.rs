@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling};
+use serde::{Deserialize, Serialize};
 
 use super::co_content::CoContent;
 use super::network::{Encoded, Network};
@@ -36,7 +37,7 @@ pub trait Constraint {
 
 /// Tokens and the natural logarithms of the network's probabilities for them, whatever the
 /// constraint and the strategy.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spoken {
     /// Up to and with the first end token, which a box doesn't have.
     pub tokens: Vec<u32>,
@@ -44,7 +45,7 @@ pub struct Spoken {
 }
 
 /// What was said about one row.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Four tokens, for detection and multi-task.
     pub bounds: Option<Spoken>,

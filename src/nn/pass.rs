@@ -15,6 +15,7 @@ pub struct Pass {
     dropout: Option<Stream>,
     /// Each place with dropout takes the next child of the stream.
     places: Cell<u64>,
+    joint: bool,
     watched: Option<RefCell<HashMap<String, Tensor>>>,
 }
 
@@ -26,6 +27,15 @@ impl Pass {
     /// A training step whose dropout depends on `stream` alone.
     pub fn training(stream: Stream) -> Self {
         Self { dropout: Some(stream), ..Self::default() }
+    }
+
+    /// Batch norms take their statistics over the batches of all processes together.
+    pub fn jointly(self, joint: bool) -> Self {
+        Self { joint, ..self }
+    }
+
+    pub fn is_joint(&self) -> bool {
+        self.joint
     }
 
     /// Keeps the activations that modules report.

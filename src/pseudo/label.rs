@@ -16,6 +16,7 @@ use crate::data::{Dataset, ExpressionChoice, Plan, Preparation, Row};
 use crate::eval::{EvalError, Place, Questions, Shape, answer_batches};
 use crate::mask::Rle;
 use crate::model::{Answer, Network};
+use crate::parallel::world;
 use crate::report::{Log, Weights};
 
 /// Who is asked about what, and how.
@@ -65,8 +66,12 @@ pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelle
         expressions: labelling.expressions,
         batch_size: labelling.batch_size,
     };
-    let mut file = PredictionLog::open(out, &header, labelling.force)?;
-    let before = file.written;
+    // One process writes; all must know where it begins.
+    let mut file = match world().is_root() {
+        true => Some(PredictionLog::open(out, &header, labelling.force)?),
+        false => None,
+    };
+    let before = of_root(file.as_ref().map(|file| file.written));
     let preparation = Preparation::evaluation(config);
     let choice = match labelling.expressions {
         Asked::First => ExpressionChoice::First,
@@ -90,13 +95,22 @@ pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelle
             })
             .collect::<Result<_, EvalError>>()?;
         progress.advance(said.len() as u64);
-        file.write(&waiting.take(said))
+        file.as_mut().map_or(Ok(()), |file| file.write(&waiting.take(said)))
     });
     progress.finish();
     answered?;
-    let referents = file.written;
-    file.finish()?;
+    let referents = of_root(file.as_ref().map(|file| file.written));
+    if let Some(file) = file {
+        file.finish()?;
+    }
     Ok(Labelled { before, referents })
+}
+
+/// A count that the root has and all need.
+fn of_root(own: Option<usize>) -> usize {
+    let mut sum = [own.unwrap_or(0) as f64];
+    world().sum_f64(&mut sum);
+    sum[0] as usize
 }
 
 /// Answers come by image, lines go by referent.

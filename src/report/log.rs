@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::MultiProgress;
 
 use super::{Progress, ReportError};
+use crate::parallel::world;
 
 /// Where lines go besides the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +28,17 @@ pub struct Log {
 }
 
 impl Log {
-    /// Lines on standard output.
+    /// Lines on standard output. Of several processes only the root speaks.
     pub fn stdout() -> Self {
-        Self { stream: Stream::Output, file: None, bars: MultiProgress::new() }
+        match world().is_root() {
+            true => Self { stream: Stream::Output, file: None, bars: MultiProgress::new() },
+            false => Self::quiet(),
+        }
     }
 
     /// Lines on standard error, for commands whose standard output is for machines.
     pub fn stderr() -> Self {
-        Self { stream: Stream::Error, ..Self::stdout() }
+        Self { stream: Stream::Error, file: None, bars: MultiProgress::new() }
     }
 
     /// Lines nowhere, and no bars; for tests and for processes that don't speak.

@@ -3,6 +3,7 @@
 use super::{TrainError, Trainer};
 use crate::config::Task;
 use crate::eval::{EvalOptions, Mark, evaluate};
+use crate::parallel::world;
 use crate::report::{Protocol, Scores, Weights};
 
 impl Trainer {
@@ -20,6 +21,9 @@ impl Trainer {
         };
         let report =
             evaluate(&[(weights, network)], &self.val, &self.config, &self.device, options, &self.log)?;
+        if !world().is_root() {
+            return Ok(());
+        }
         self.log.line(format!("\n{}", report.table()))?;
         let (name, figure): (&str, fn(&Scores) -> Option<f64>) = match self.config.model.task {
             Task::Detection => ("box accuracy", |scores| scores.box_acc),

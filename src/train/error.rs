@@ -9,6 +9,7 @@ use crate::checkpoint::CheckpointError;
 use crate::data::DataError;
 use crate::eval::EvalError;
 use crate::model::ModelError;
+use crate::parallel::ParallelError;
 use crate::report::ReportError;
 
 #[derive(Debug, Error)]
@@ -30,6 +31,9 @@ pub enum TrainError {
 
     #[error(transparent)]
     State(#[from] StateError),
+
+    #[error(transparent)]
+    Parallel(#[from] ParallelError),
 
     #[error(
         "{what} is {value} in epoch {epoch}, batch {batch} (step {step}). The weights are those before this batch; the last checkpoint is untouched. Its rows: {rows}. Look at these referents, lower train.lr or train.clip, or start from other weights"

@@ -3,6 +3,7 @@
 use super::{TrainError, Trainer};
 use crate::checkpoint::{Mark, Snapshot, TrainState};
 use crate::eval::{Drawings, EvalOptions, evaluate};
+use crate::parallel::world;
 use crate::report::{Protocol, Weights, append_results, plot_results};
 
 /// Pictures of answers at each evaluation.
@@ -29,6 +30,9 @@ impl Trainer {
             ..EvalOptions::default()
         };
         let report = evaluate(&networks, &self.val, &self.config, &self.device, options, &self.log)?;
+        if !world().is_root() {
+            return Ok(Vec::new());
+        }
 
         let mut rows = report.rows(epoch, self.state.step);
         let state = &mut self.state;
@@ -63,6 +67,9 @@ impl Trainer {
 
     /// Writes a checkpoint, and points these marks to it.
     pub(super) fn save(&mut self, best: &[Mark]) -> Result<(), TrainError> {
+        if !world().is_root() {
+            return Ok(());
+        }
         if let Some(average) = &self.average {
             self.state.ema_updates = average.ema.updates();
         }

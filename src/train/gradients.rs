@@ -1,10 +1,11 @@
 //! The gradients of one step, in the order of the parameters.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Storage, Tensor};
+use candle_core::{DType, Error, Result, Storage, Tensor};
 use rayon::prelude::*;
 
 use crate::nn::Parameter;
+use crate::parallel::{ParallelError, world};
 
 /// Elements that one task takes: fixed, so that a norm does not depend on the number of threads.
 /// Smaller tensors are not worth waking a thread.
@@ -29,6 +30,31 @@ impl Gradients {
             (a, b) => Ok(a.or(b)),
         };
         pairs.map(add).collect::<Result<_>>().map(Self)
+    }
+
+    /// The mean with those of the other processes.
+    pub fn mean_over_processes(self) -> Result<Self> {
+        if world().is_alone() {
+            return Ok(self);
+        }
+        let values = |gradient: &Tensor| gradient.flatten_all()?.to_vec1::<f32>();
+        let mut pieces = self.iter().flatten().map(values).collect::<Result<Vec<_>>>()?;
+        // Sums of other things would go unnoticed.
+        let places = self.0.iter().enumerate().filter(|(_, gradient)| gradient.is_some());
+        let print = places.fold(0u64, |print, (i, _)| (print * 31 + i as u64 + 1) % (1 << 40)) as f64;
+        let prints = world().share_f64(&[print]);
+        if let Some(rank) = prints.iter().position(|other| *other != prints[0]) {
+            return Err(Error::wrap(ParallelError::OtherGradients { rank }));
+        }
+        world().sum_pieces(&mut pieces);
+        let share = 1.0 / world().size() as f32;
+        let mut pieces = pieces.into_iter();
+        let back = |gradient: Option<Tensor>| {
+            let Some((gradient, mut piece)) = gradient.zip(pieces.next()) else { return Ok(None) };
+            piece.iter_mut().for_each(|value| *value *= share);
+            Tensor::from_vec(piece, gradient.shape(), gradient.device()).map(Some)
+        };
+        self.0.into_iter().map(back).collect::<Result<_>>().map(Self)
     }
 
     /// L2 norm over all elements of all gradients, summed in double precision.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::TrainError;
 use crate::checkpoint::Store;
 use crate::config::Config;
+use crate::parallel::world;
 
 /// `runs/<time>_<config>/`: `config.toml`, `log.txt`, `results.csv`, `results.png`, `samples/`,
 /// `checkpoints/`.
@@ -43,6 +44,17 @@ impl RunFolder {
             Ok(()) => Ok(Self { path }),
             Err(source) => Err(TrainError::Run { path, source }),
         }
+    }
+
+    /// [`RunFolder::create`] by the root process, for all processes.
+    pub fn create_together(runs: &Path, name: &str, config: &Config) -> Result<Self, TrainError> {
+        if world().is_root() {
+            let run = Self::create(runs, name, config)?;
+            world().broadcast(run.path.as_os_str().as_encoded_bytes().to_vec());
+            return Ok(run);
+        }
+        let bytes = world().broadcast(Vec::new());
+        Ok(Self { path: PathBuf::from(String::from_utf8_lossy(&bytes).into_owned()) })
     }
 
     /// The run that a checkpoint folder `RUN/checkpoints/step-N` belongs to.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::average::Average;
 use super::{Adam, RunFolder, TrainError, Trainer};
@@ -12,7 +12,8 @@ use crate::checkpoint::{Checkpoint, TrainState, finetune, load_all};
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::model::Network;
-use crate::nn::Parameters;
+use crate::nn::{Parameters, Role};
+use crate::parallel::{ParallelError, world};
 use crate::report::{Log, Weights, append_results, truncate_results};
 use crate::text::Vocabulary;
 
@@ -32,7 +33,7 @@ impl Trainer {
         log: Log,
     ) -> Result<Self, TrainError> {
         let (train, val) = datasets(&config, None)?;
-        let log = log.with_file(&run.log())?;
+        let log = if world().is_root() { log.with_file(&run.log())? } else { log };
         let trainer =
             Self::assemble(config, run, train, val, device, log, |config, train, parameters, log| {
                 if let Some(vectors) = train.word_vectors()? {
@@ -60,7 +61,7 @@ impl Trainer {
     /// in `checkpoint.config`. What the run did afterwards is forgotten.
     pub fn resume(checkpoint: &Checkpoint, device: &Device, log: Log) -> Result<Self, TrainError> {
         let run = RunFolder::of_checkpoint(&checkpoint.folder)?;
-        let log = log.with_file(&run.log())?;
+        let log = if world().is_root() { log.with_file(&run.log())? } else { log };
         checkpoint.warnings.iter().try_for_each(|warning| log.line(warning))?;
         let config = checkpoint.config.clone();
         let (train, val) = datasets(&config, Some(&checkpoint.vocabulary))?;
@@ -73,9 +74,11 @@ impl Trainer {
         if let Some(average) = &mut trainer.average {
             average.ema.restore(&checkpoint.weights(Weights::Ema)?, trainer.state.ema_updates)?;
         }
-        let results = trainer.run.results();
-        truncate_results(&results, 0)?;
-        append_results(&results, &trainer.state.scores)?;
+        if world().is_root() {
+            let results = trainer.run.results();
+            truncate_results(&results, 0)?;
+            append_results(&results, &trainer.state.scores)?;
+        }
         let TrainState { epoch, batch, step, .. } = trainer.state;
         let from = checkpoint.folder.display();
         trainer.log.line(format!("resumed from {from}: epoch {}, batch {batch}, step {step}", epoch + 1))?;
@@ -95,8 +98,10 @@ impl Trainer {
         let words = train.vocabulary().len();
         let (network, parameters) = Network::create(&config.model, words, config.train.seed, device)?;
         load(&config, &train, &parameters, &log)?;
+        check_equal_weights(&parameters)?;
         let inference = Network::new(&config.model, words, parameters.inference())?;
         let trainable = parameters.trainable();
+        let buffers = parameters.all().into_iter().filter(|p| p.role == Role::Buffer).collect();
         let adam = Adam::new(&trainable, &config.train)?;
         let average =
             config.train.ema.then(|| Average::new(&config, words, &parameters, device)).transpose()?;
@@ -114,10 +119,29 @@ impl Trainer {
             inference,
             parameters,
             trainable,
+            buffers,
             adam,
             average,
             state,
         })
+    }
+}
+
+/// Processes that begin with different weights would never agree again.
+fn check_equal_weights(parameters: &Parameters) -> Result<(), TrainError> {
+    if world().is_alone() {
+        return Ok(());
+    }
+    let sum = |tensor: Tensor| tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>();
+    let own: Vec<f64> = parameters
+        .all()
+        .into_iter()
+        .map(|p| sum(p.var.as_detached_tensor()))
+        .collect::<candle_core::Result<_>>()?;
+    let sums = world().share_f64(&own);
+    match sums.iter().position(|other| *other != sums[0]) {
+        Some(rank) => Err(ParallelError::OtherWeights { rank }.into()),
+        None => Ok(()),
     }
 }
 

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 
 use super::accuracy::Accuracy;
 use super::average::Average;
 use super::interval::Interval;
 use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
 use crate::checkpoint::{Store, TrainState};
-use crate::config::Config;
+use crate::config::{BatchStatistics, Config};
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
 use crate::eval::EvalError;
 use crate::model::Network;
 use crate::nn::{Parameter, Parameters, Pass};
+use crate::parallel::world;
 use crate::random::Stream;
 use crate::report::Log;
 
@@ -47,6 +48,8 @@ pub struct Trainer {
     pub(super) inference: Network,
     pub(super) parameters: Parameters,
     pub(super) trainable: Vec<Parameter>,
+    /// Running statistics of the batch norms.
+    pub(super) buffers: Vec<Parameter>,
     pub(super) adam: Adam,
     pub(super) average: Option<Average>,
     pub(super) state: TrainState,
@@ -91,11 +94,12 @@ impl Trainer {
         let visit = Visit {
             seed: train.seed,
             epoch: self.state.epoch as u64,
-            batch_size: train.batch_size,
+            batch_size: train.batch_size * world().size(),
             referents_per_image: data.referents_per_image,
             batches: train.epoch_steps * train.accumulate,
         };
-        let plan = Plan::training(&self.train, &visit);
+        let mut plan = Plan::training(&self.train, &visit);
+        plan.share(world().rank(), world().size());
         let batches = plan.len();
         let steps = batches.div_ceil(train.accumulate);
         let (preparation, bad) = (Preparation::training(&self.config), Some(data.max_bad));
@@ -114,7 +118,7 @@ impl Trainer {
                 self.log.line(interval.line(&label, self.state.step, lr))?;
                 interval = Interval::default();
             }
-            if stop(&self.state) {
+            if world().any(stop(&self.state)) {
                 progress.finish();
                 return Ok(false);
             }
@@ -126,35 +130,46 @@ impl Trainer {
     /// One update of the weights, from the mean gradient of up to `accumulate` batches.
     fn step(&mut self, loader: &mut Loader, lr: f64, interval: &mut Interval) -> Result<(), TrainError> {
         let started = Instant::now();
-        let (mut sum, mut used) = (None::<Gradients>, 0);
+        let (mut mean, mut used) = (None::<Gradients>, 0);
         for part in 0..self.config.train.accumulate {
             let waiting = Instant::now();
-            let Some(batch) = loader.next().transpose()? else { break };
+            let Some(mut batch) = loader.next().transpose()? else { break };
             interval.data_seconds += waiting.elapsed().as_secs_f64();
             self.state.batch += 1;
             for skipped in &batch.skipped {
                 self.log.line(format!("left out: {}", skipped.error))?;
             }
-            if batch.is_empty() {
+            // Each process must take part in every sum; where one has nothing to say, none does.
+            if world().any(batch.is_empty()) {
                 continue;
             }
+            if self.config.train.batch_statistics == BatchStatistics::Joint {
+                // One batch has one size; padding has its part in the statistics.
+                let sizes = world().share_f64(&[batch.height as f64, batch.width as f64]);
+                let largest = |side: usize| sizes.iter().map(|size| size[side] as usize).max().unwrap_or(0);
+                batch.pad_to(largest(0), largest(1));
+            }
             let gradients = self.gradients(&batch, part, interval)?;
-            sum = Some(match sum {
+            mean = Some(match mean {
                 None => gradients,
-                Some(sum) => sum.plus(gradients)?,
+                Some(mean) => mean.plus(gradients)?,
             });
             used += 1;
-            self.state.samples += batch.len();
-            interval.samples += batch.len();
-            let norm = sum.as_ref().map_or(Ok(0.0), Gradients::norm)? / f64::from(used);
+            let [samples] = sum([batch.len() as f64]);
+            self.state.samples += samples as usize;
+            interval.samples += samples as usize;
+            let norm = mean.as_ref().map_or(Ok(0.0), Gradients::norm)? / f64::from(used);
             if !norm.is_finite() {
                 return Err(self.non_finite("the gradient's norm", norm, &batch));
             }
             interval.norm = norm;
         }
-        if let Some(gradients) = sum {
+        if let Some(gradients) = mean {
             let scale = clip_factor(interval.norm, self.config.train.clip) / f64::from(used);
             self.adam.step(&gradients, scale, lr)?;
+            if self.config.train.batch_statistics == BatchStatistics::Own {
+                average_over_processes(&self.buffers)?;
+            }
             if let Some(average) = &mut self.average {
                 average.update()?;
             }
@@ -177,14 +192,20 @@ impl Trainer {
         interval: &mut Interval,
     ) -> Result<Gradients, TrainError> {
         let train = &self.config.train;
-        let stream = |name| Stream::new(train.seed, name).child(self.state.step as u64).child(part as u64);
-        let pass = Pass::training(stream("dropout"));
+        let stream = |name| {
+            let stream = Stream::new(train.seed, name).child(self.state.step as u64).child(part as u64);
+            if world().is_root() { stream } else { stream.child(world().rank() as u64) }
+        };
+        let joint = train.batch_statistics == BatchStatistics::Joint;
+        let pass = Pass::training(stream("dropout")).jointly(joint);
         let cfg = &self.config.model;
         let mut targets = batch.targets(cfg.task);
         shuffle_vertices(&mut targets, cfg.vertices, train.shuffle_fraction, &mut stream("shuffle"));
         let losses = self.network.loss(&batch.inputs(&self.device)?, &targets, &pass)?;
 
-        let value = f64::from(losses.total.to_scalar::<f32>()?);
+        // Of all processes: what one can't go on with, none can.
+        let [value] = sum([f64::from(losses.total.to_scalar::<f32>()?)]);
+        let value = value / world().size() as f64;
         if !value.is_finite() {
             return Err(self.non_finite("the loss", value, batch));
         }
@@ -194,7 +215,8 @@ impl Trainer {
         interval.loss(value);
         self.state.loss_sum += value;
         self.state.loss_batches += 1;
-        Ok(Gradients::take(&mut losses.total.backward()?, &self.trainable)?)
+        let gradients = Gradients::take(&mut losses.total.backward()?, &self.trainable)?;
+        Ok(gradients.mean_over_processes()?)
     }
 
     fn non_finite(&self, what: &'static str, value: f64, batch: &Batch) -> TrainError {
@@ -218,4 +240,27 @@ impl Trainer {
     pub fn folder(&self) -> &RunFolder {
         &self.run
     }
+}
+
+/// Sums over all processes.
+fn sum<const N: usize>(mut values: [f64; N]) -> [f64; N] {
+    world().sum_f64(&mut values);
+    values
+}
+
+/// Replaces tensors of reals by their means over all processes.
+fn average_over_processes(parameters: &[Parameter]) -> candle_core::Result<()> {
+    if world().is_alone() {
+        return Ok(());
+    }
+    let reals: Vec<&Parameter> = parameters.iter().filter(|p| p.var.dtype() == DType::F32).collect();
+    let values = |p: &&Parameter| p.var.as_detached_tensor().flatten_all()?.to_vec1::<f32>();
+    let mut pieces = reals.iter().map(values).collect::<candle_core::Result<Vec<_>>>()?;
+    world().sum_pieces(&mut pieces);
+    let share = 1.0 / world().size() as f32;
+    for (parameter, mut piece) in reals.into_iter().zip(pieces) {
+        piece.iter_mut().for_each(|value| *value *= share);
+        parameter.var.set(&Tensor::from_vec(piece, parameter.var.shape(), parameter.var.device())?)?;
+    }
+    Ok(())
 }

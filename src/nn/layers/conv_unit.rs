@@ -60,7 +60,7 @@ impl ConvUnit {
             return conv2d_scale_shift(x, &self.kernel, [&scale, &shift], Some(SLOPE), self.stride, padding);
         }
         let x = conv2d(x, &self.kernel, self.stride, padding)?;
-        let normed = batch_norm_train(&x, &self.weight, &self.bias, EPSILON, Some(SLOPE))?;
+        let normed = batch_norm_train(&x, &self.weight, &self.bias, EPSILON, Some(SLOPE), pass.is_joint())?;
         self.update(&normed)?;
         Ok(normed.output)
     }

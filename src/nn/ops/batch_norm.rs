@@ -6,6 +6,7 @@ use super::activation::leaky_relu;
 use super::parallel::{for_rows, map_rows};
 use super::simd::{sum1, sum2, wide};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
+use crate::parallel::world;
 
 /// What [`batch_norm_train`] gives.
 pub struct BatchNormed {
@@ -19,21 +20,26 @@ pub struct BatchNormed {
 
 /// Normalises `x` `[n, c, ...]` with the statistics of this batch, multiplies by `weight` `[c]`, adds
 /// `bias` `[c]` and, with a slope, applies a leaky ReLU. The caller keeps the running statistics with
-/// [`running_average`] (quirk 2: every batch norm does so in training, frozen ones too).
+/// [`running_average`] (quirk 2: every batch norm does so in training, frozen ones too). With `joint`
+/// the batch is that of all processes together ([`crate::parallel`]).
 pub fn batch_norm_train(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
     eps: f64,
     slope: Option<f64>,
+    joint: bool,
 ) -> Result<BatchNormed> {
     let sizes = Sizes::of(x.shape())?;
     let count = sizes.images * sizes.plane;
     if count < 2 {
         bail!("batch norm needs more than one value per channel to train, found {:?}", x.shape())
     }
-    let unbiased = count as f64 / (count as f64 - 1.0);
     if !(is_f32_on_cpu(x) && is_f32_on_cpu(weight) && is_f32_on_cpu(bias)) {
+        if joint && !world().is_alone() {
+            bail!("joint batch statistics of several processes are there for f32 on the CPU only")
+        }
+        let unbiased = count as f64 / (count as f64 - 1.0);
         let flat = x.reshape((sizes.images, sizes.channels, sizes.plane))?;
         let mean = flat.mean_keepdim((0, 2))?;
         let centred = flat.broadcast_sub(&mean)?;
@@ -51,12 +57,17 @@ pub fn batch_norm_train(
         return Ok(BatchNormed { output, mean, variance });
     }
     let x = x.contiguous()?;
-    let moments = read([&x], |[x]| sizes.moments(x))?;
+    let mut moments = read([&x], |[x]| sizes.moments(x))?;
+    if joint {
+        moments = joined(&moments);
+    }
+    let count = moments[0].count;
+    let unbiased = count / (count - 1.0);
     let f32s = |f: &dyn Fn(&Moments) -> f64| moments.iter().map(|m| f(m) as f32).collect::<Vec<f32>>();
     let mean = tensor(f32s(&|m| m.mean), sizes.channels, &x)?;
     let variance = tensor(f32s(&|m| m.variance() * unbiased), sizes.channels, &x)?;
     let batch = moments.iter().map(|m| (m.mean, (m.variance() + eps).sqrt().recip())).collect();
-    let op = Normalise { batch, slope: slope.unwrap_or(1.0) as f32 };
+    let op = Normalise { batch, count, joint, slope: slope.unwrap_or(1.0) as f32 };
     let output = x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
     Ok(BatchNormed { output, mean, variance })
 }
@@ -81,7 +92,7 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: Option<f64
         let y = x.broadcast_mul(&scale.reshape(&column[..])?)?.broadcast_add(&shift.reshape(&column[..])?)?;
         return slope.map_or_else(|| Ok(y.clone()), |slope| leaky_relu(&y, slope));
     }
-    let op = Normalise { batch: Vec::new(), slope: slope.unwrap_or(1.0) as f32 };
+    let op = Normalise { batch: Vec::new(), count: 0.0, joint: false, slope: slope.unwrap_or(1.0) as f32 };
     x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
 }
 
@@ -95,6 +106,10 @@ pub fn running_average(running: &Tensor, batch: &Tensor, momentum: f64) -> Resul
 struct Normalise {
     /// Of every channel; empty for given statistics.
     batch: Vec<(f64, f64)>,
+    /// Values of a channel that the statistics are of.
+    count: f64,
+    /// Whether they are of all processes.
+    joint: bool,
     /// 1: no activation.
     slope: f32,
 }
@@ -155,14 +170,15 @@ impl Normalise {
             let total = &mut totals[plane % sizes.channels];
             *total = (total.0 + g, total.1 + gx);
         }
-        let count = (sizes.images * sizes.plane) as f64;
+        // The other processes' losses reach x too; the parameters' gradients are summed by the trainer.
+        let all = if self.joint { summed(&totals) } else { totals.clone() };
         // Through the mean and the deviation of the batch every value depends on every other.
         let lines: Vec<[f32; 2]> = (0..sizes.channels)
             .map(|c| match self.batch.get(c) {
                 Some((mean, inverse)) => {
                     let scale = f64::from(weight[c]) * inverse;
-                    let slope = -scale * inverse * inverse * totals[c].1 / count;
-                    [slope as f32, (-scale * totals[c].0 / count - slope * mean) as f32]
+                    let slope = -scale * inverse * inverse * all[c].1 / self.count;
+                    [slope as f32, (-scale * all[c].0 / self.count - slope * mean) as f32]
                 }
                 None => [0.0, 0.0],
             })
@@ -276,6 +292,26 @@ impl Sizes {
     }
 }
 
+/// Of the channels over all processes, in the order of ranks.
+fn joined(own: &[Moments]) -> Vec<Moments> {
+    let flat: Vec<f64> = own.iter().flat_map(|m| [m.count, m.mean, m.squares]).collect();
+    let mut channels = vec![Moments::default(); own.len()];
+    for process in world().share_f64(&flat) {
+        for (channel, values) in channels.iter_mut().zip(process.as_chunks::<3>().0) {
+            let &[count, mean, squares] = values;
+            *channel = channel.join(Moments { count, mean, squares });
+        }
+    }
+    channels
+}
+
+/// Pairs, summed over all processes.
+fn summed(own: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut flat: Vec<f64> = own.iter().flat_map(|&(a, b)| [a, b]).collect();
+    world().sum_f64(&mut flat);
+    flat.as_chunks::<2>().0.iter().map(|&[a, b]| (a, b)).collect()
+}
+
 #[derive(Clone, Copy, Default)]
 struct Moments {
     count: f64,
@@ -355,7 +391,8 @@ mod tests {
         for shape in SHAPES {
             for slope in [None, Some(0.1)] {
                 let inputs = [random("x", shape)?, random("w", shape[1])?, random("b", shape[1])?];
-                let norm = |t: &[Tensor]| Ok(batch_norm_train(&t[0], &t[1], &t[2], 1e-2, slope)?.output);
+                let norm =
+                    |t: &[Tensor]| Ok(batch_norm_train(&t[0], &t[1], &t[2], 1e-2, slope, false)?.output);
                 check(norm, &inputs, 2e-5)?;
             }
         }
@@ -384,9 +421,9 @@ mod tests {
         let x = (random("x", (3, 2, 100, 101))? + 1000.0)?;
         let (one, zero) =
             (Tensor::ones(2, DType::F32, &Device::Cpu)?, Tensor::zeros(2, DType::F32, &Device::Cpu)?);
-        let f32s = batch_norm_train(&x, &one, &zero, 1e-5, None)?;
+        let f32s = batch_norm_train(&x, &one, &zero, 1e-5, None, false)?;
         let [x, one, zero] = [&x, &one, &zero].map(|t| t.to_dtype(DType::F64));
-        let f64s = batch_norm_train(&x?, &one?, &zero?, 1e-5, None)?;
+        let f64s = batch_norm_train(&x?, &one?, &zero?, 1e-5, None, false)?;
         assert_close(&f32s.mean, &values(&f64s.mean), 1e-7);
         assert_close(&f32s.variance, &values(&f64s.variance), 1e-6);
         Ok(())
@@ -397,7 +434,7 @@ mod tests {
         let golden = golden()?;
         let (one, zero) =
             (Tensor::ones(2, DType::F32, &Device::Cpu)?, Tensor::zeros(2, DType::F32, &Device::Cpu)?);
-        let normed = batch_norm_train(&golden["bn.x"], &one, &zero, 1e-5, None)?;
+        let normed = batch_norm_train(&golden["bn.x"], &one, &zero, 1e-5, None, false)?;
         assert_close(&normed.output, &values(&golden["bn.y"]), 1e-6);
         let mean = running_average(&zero, &normed.mean, 0.1)?;
         assert_close(&mean, &values(&golden["bn.running_mean"]), 1e-6);
@@ -410,7 +447,7 @@ mod tests {
     fn one_value_per_channel_is_refused() {
         let x = random("x", (1, 3, 1, 1)).unwrap();
         let c = random("c", 3).unwrap();
-        let error = batch_norm_train(&x, &c, &c, 1e-5, None).err().unwrap().to_string();
+        let error = batch_norm_train(&x, &c, &c, 1e-5, None, false).err().unwrap().to_string();
         assert!(error.contains("more than one value per channel"), "{error}");
     }
 }
