@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
     let cli = cli::Cli::parse();
-    let membership = match parallel::join() {
+    let _membership = match parallel::join() {
         Ok(membership) => membership,
         Err(error) => {
             drop(writeln!(std::io::stderr(), "error: {error}"));
@@ -35,7 +35,6 @@ fn main() -> ExitCode {
             world.abort(1);
         }
     }
-    drop(membership);
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

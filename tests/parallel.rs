@@ -206,6 +206,7 @@ mod together {
         let victim = children().pop().expect("a process");
         assert!(Command::new("kill").args(["-9", &victim]).status().expect("kill").success());
         assert!(!launcher.wait().expect("ended").success());
+        println!("all had ended {:.1} s after the kill", killed.elapsed().as_secs_f64());
         assert!(killed.elapsed() < Duration::from_secs(30));
         let run = latest().expect("the run").display().to_string();
         let resumed = Checkpoint::open(Path::new(&run)).expect("whole").state.step;
