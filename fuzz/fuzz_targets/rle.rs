@@ -11,6 +11,15 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(again.to_mask(), rle.to_mask());
     }
     if let Ok(segmentation) = serde_json::from_str::<Segmentation>(text) {
-        drop(segmentation.to_mask(37, 53));
+        let (height, width) = match segmentation {
+            Segmentation::Polygons(_) => (37, 53),
+            Segmentation::Compressed { size, .. } | Segmentation::Counts { size, .. } => (size[0], size[1]),
+        };
+        if let Ok(rle) = segmentation.to_rle(height, width) {
+            assert!(rle.area() <= (height * width) as u64);
+        }
+        if height.saturating_mul(width) < 1 << 16 {
+            drop(segmentation.to_mask(height, width));
+        }
     }
 });

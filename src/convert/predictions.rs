@@ -26,6 +26,8 @@ pub struct PredictionsRequest<'a> {
     /// Longest side of the images that the network saw, and the stride their sides were padded to.
     pub image_size: usize,
     pub stride: usize,
+    /// Count masks that can't be decoded as empty, instead of refusing the dump.
+    pub skip_broken: bool,
     pub out: &'a Path,
     pub output: Output,
 }
@@ -37,6 +39,8 @@ pub struct PredictionsReport {
     pub referents: usize,
     /// Predictions without any pixel.
     pub empty: usize,
+    /// Those whose mask can't be decoded, with the reason; they count as empty.
+    pub broken: Vec<(usize, String)>,
     /// Mean IoU as the dump says, percent.
     pub miou: f64,
 }
@@ -47,6 +51,9 @@ pub struct PredictionsReport {
 ///
 /// The dump doesn't say which expression was asked (the reference draws one) nor the tokens: lines
 /// have the first expression and no tokens. The weights are the raw ones (quirk 53).
+///
+/// # Errors
+/// A dump of other annotations; a mask that can't be decoded, unless `skip_broken`.
 pub fn convert_predictions(request: &PredictionsRequest) -> Result<PredictionsReport, ConvertError> {
     request.output.check(request.out)?;
     let path = request.file;
@@ -65,6 +72,18 @@ pub fn convert_predictions(request: &PredictionsRequest) -> Result<PredictionsRe
             request.annotations.display()
         )));
     }
+    let broken: Vec<(usize, String)> = dump
+        .iter()
+        .enumerate()
+        .filter_map(|(index, entry)| entry.mask.as_ref().err().map(|problem| (index, problem.clone())))
+        .collect();
+    if let Some((index, problem)) = broken.first().filter(|_| !request.skip_broken) {
+        return Err(content(format!(
+            "prediction {index}: its mask: {problem}; {} of {} masks can't be decoded, --skip-broken takes them for empty",
+            broken.len(),
+            dump.len()
+        )));
+    }
     let header = Header {
         format: Header::FORMAT,
         dataset: request.dataset.to_owned(),
@@ -78,7 +97,7 @@ pub fn convert_predictions(request: &PredictionsRequest) -> Result<PredictionsRe
         batch_size: 0,
     };
     let predictions = dump.par_iter().zip(referents).enumerate().map(|(index, (entry, referent))| {
-        let candidate = candidate(&entry.mask, referent, request)
+        let candidate = candidate(entry.mask.as_ref().ok(), referent, request)
             .map_err(|problem| content(format!("prediction {index}: {problem}")))?;
         Ok(Prediction { index, image_id: referent.image_id.clone(), candidates: vec![candidate] })
     });
@@ -97,13 +116,15 @@ pub fn convert_predictions(request: &PredictionsRequest) -> Result<PredictionsRe
         out: request.out.into(),
         referents: referents.len(),
         empty: predictions.iter().filter(|p| p.candidates.iter().all(|c| c.mask.area() == 0)).count(),
+        broken,
         miou: ious / (dump.len().max(1) as f64),
     })
 }
 
 struct Entry {
     iou: f64,
-    mask: Rle,
+    /// Or what is wrong with it.
+    mask: Result<Rle, String>,
 }
 
 fn dump(file: &TorchFile) -> Result<Vec<Entry>, String> {
@@ -122,8 +143,8 @@ fn dump(file: &TorchFile) -> Result<Vec<Entry>, String> {
     list.iter().enumerate().map(entry).collect()
 }
 
-/// `{"size": [height, width], "counts": b"…"}`.
-fn rle(file: &TorchFile, value: Value) -> Result<Rle, String> {
+/// `{"size": [height, width], "counts": b"…"}`. The inner error is run lengths that make no mask.
+fn rle(file: &TorchFile, value: Value) -> Result<Result<Rle, String>, String> {
     let (size, counts) = (file.get(value, "size"), file.get(value, "counts"));
     let size = size.and_then(|size| file.items(size));
     let (Some(&[Value::Int(height), Value::Int(width)]), Some(counts)) = (size, counts) else {
@@ -134,10 +155,34 @@ fn rle(file: &TorchFile, value: Value) -> Result<Rle, String> {
     let bytes = bytes.or_else(|| file.text(counts).map(|text| text.as_bytes().to_vec()));
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.ok_or_else(|| format!("counts are {}", file.describe(counts)))?;
-    Rle::from_compressed(side(height)?, side(width)?, &text).map_err(|error| error.to_string())
+    Ok(Rle::from_compressed(side(height)?, side(width)?, &text).map_err(|error| error.to_string()))
 }
 
-fn candidate(mask: &Rle, referent: &Referent, request: &PredictionsRequest) -> Result<Candidate, String> {
+/// `mask` is none where it can't be decoded.
+fn candidate(
+    mask: Option<&Rle>,
+    referent: &Referent,
+    request: &PredictionsRequest,
+) -> Result<Candidate, String> {
+    let (height, width) = (referent.height, referent.width);
+    let error = |error: crate::mask::MaskError| error.to_string();
+    let mask = match mask {
+        Some(mask) => in_image(mask, referent, request)?,
+        None => Rle::empty(height, width).map_err(error)?,
+    };
+    let judgement = Judge::default().judge(&mask, referent.bbox, (height, width)).map_err(error)?;
+    Ok(Candidate {
+        expression: referent.expressions.first().cloned().unwrap_or_default(),
+        tokens: Vec::new(),
+        polygons: outlines(&mask),
+        projection_term: judgement.projection_term,
+        mask,
+        score: None,
+    })
+}
+
+/// The mask brought from the network's image to the original one.
+fn in_image(mask: &Rle, referent: &Referent, request: &PredictionsRequest) -> Result<Rle, String> {
     let (height, width) = (referent.height, referent.width);
     let frame = Frame::resize((width, height), request.image_size);
     let (pad_height, pad_width) = frame.pad_hw(request.stride);
@@ -149,17 +194,7 @@ fn candidate(mask: &Rle, referent: &Referent, request: &PredictionsRequest) -> R
             mask.width()
         ));
     }
-    let error = |error: crate::mask::MaskError| error.to_string();
-    let mask = original(&mask.to_mask(), &frame, (height, width)).to_rle().map_err(error)?;
-    let judgement = Judge::default().judge(&mask, referent.bbox, (height, width)).map_err(error)?;
-    Ok(Candidate {
-        expression: referent.expressions.first().cloned().unwrap_or_default(),
-        tokens: Vec::new(),
-        polygons: outlines(&mask),
-        projection_term: judgement.projection_term,
-        mask,
-        score: None,
-    })
+    original(&mask.to_mask(), &frame, (height, width)).to_rle().map_err(|error| error.to_string())
 }
 
 /// Every pixel of the original image takes the one of the resized image that covers its centre.
@@ -182,11 +217,15 @@ fn original(mask: &Mask, frame: &Frame, (height, width): (usize, usize)) -> Mask
 
 impl fmt::Display for PredictionsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { out, referents, empty, miou } = self;
+        let Self { out, referents, empty, broken, miou } = self;
         write!(
             f,
             "{referents} predictions to {}, {empty} of them empty; mean IoU in the dump {miou:.1}",
             out.display()
-        )
+        )?;
+        for (index, problem) in broken {
+            write!(f, "\nprediction {index} is taken for empty, its mask can't be decoded: {problem}")?;
+        }
+        Ok(())
     }
 }

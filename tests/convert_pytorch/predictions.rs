@@ -32,6 +32,7 @@ fn request<'a>(file: &'a Path, annotations: &'a Path, out: &'a Path) -> Predicti
         split: "train",
         image_size: 128,
         stride: 32,
+        skip_broken: false,
         out,
         output: Output { force: true },
     }
@@ -68,21 +69,33 @@ fn masks_come_back_to_the_original_image() {
     assert!(message.contains("1 predictions, but train of"), "{message}");
 }
 
+/// The golden dumps' second entry is an empty mask of 5 x 6. Their first one is made by hand: its predicted
+/// mask says that it has 96 x 128 pixels and runs over 1080 x 1920 (and its true mask has a negative
+/// run); pycocotools refuses both, too ("Invalid RLE mask representation").
 #[test]
-fn golden_dumps_are_read() {
+fn a_mask_that_makes_no_sense_is_an_error_or_nothing_as_wanted() {
+    const SMALL: &str = r#"{"train": [
+        {"image_id": 1, "bbox": [1, 1, 4, 4], "width": 6, "height": 5, "expressions": ["first"]},
+        {"image_id": 2, "bbox": [0, 0, 3, 3], "width": 6, "height": 5, "expressions": ["second"]}]}"#;
     let folder = tempfile::tempdir().unwrap();
-    let annotations = folder.path().join("instances.json");
-    fs::write(&annotations, ANNOTATIONS).unwrap();
+    let [annotations, out] = ["instances.json", "predictions.jsonl"].map(|name| folder.path().join(name));
+    fs::write(&annotations, SMALL).unwrap();
     for name in ["refine_zip.pth", "refine_legacy.pth"] {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats").join(name);
-        // Its first predicted mask says that it has 96 x 128 pixels and runs over 1080 x 1920: made by
-        // hand, and caught.
-        let message = convert_predictions(&request(&file, &annotations, &folder.path().join("out")))
-            .unwrap_err()
-            .to_string();
+        let strict = PredictionsRequest { image_size: 6, stride: 1, ..request(&file, &annotations, &out) };
+        let message = convert_predictions(&strict).unwrap_err().to_string();
         assert!(
             message.contains("prediction 0: its mask: compressed run lengths: run 0 is 2073600"),
             "{message}"
         );
+        assert!(message.contains("1 of 2 masks can't be decoded"), "{message}");
+
+        let report = convert_predictions(&PredictionsRequest { skip_broken: true, ..strict }).unwrap();
+        assert_eq!((report.referents, report.empty, report.miou), (2, 2, 25.0));
+        assert_eq!(report.broken.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
+        let predictions = Predictions::read(&out).unwrap();
+        for prediction in &predictions.referents {
+            assert_eq!(prediction.candidates[0].mask, Rle::empty(5, 6).unwrap());
+        }
     }
 }

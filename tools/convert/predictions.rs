@@ -24,6 +24,9 @@ pub struct PredictionsArgs {
     /// Their sides were padded to multiples of this
     #[arg(long, default_value_t = 32)]
     stride: usize,
+    /// Take masks that can't be decoded for empty (and list them) instead of refusing the dump
+    #[arg(long)]
+    skip_broken: bool,
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Replace a file that is there
@@ -40,6 +43,7 @@ pub fn run(args: &PredictionsArgs) -> Result<()> {
         split: &args.split,
         image_size: args.image_size.max(1),
         stride: args.stride.max(1),
+        skip_broken: args.skip_broken,
         out: &args.out,
         output: Output { force: args.force },
     };
