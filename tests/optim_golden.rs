@@ -186,3 +186,21 @@ fn average_of_weights() -> Outcome {
     }
     Ok(())
 }
+
+/// Quirk 3: a tenth of the rate for the backbone. Adam's first step is the rate whatever the gradient.
+#[test]
+fn the_backbone_may_have_a_rate_of_its_own() -> Outcome {
+    let start = Tensor::zeros(3, DType::F32, &Device::Cpu)?;
+    let (a, b) = (Var::from_tensor(&start)?, Var::from_tensor(&start)?);
+    let parameters = [
+        parameter("vis_enc.darknet.0.conv.weight", Role::Trainable, &a),
+        parameter("head.b", Role::Trainable, &b),
+    ];
+    let config = TrainConfig { backbone_lr_factor: 0.1, ..TrainConfig::default() };
+    let mut adam = Adam::new(&parameters, &config)?;
+    let loss = ((a.as_tensor() * 2.0)? + (b.as_tensor() * 3.0)?)?.sum_all()?;
+    adam.step(&Gradients::take(&mut loss.backward()?, &parameters)?, 1.0, 5e-4)?;
+    assert!(difference(&a, &Tensor::full(-5e-5f32, 3, &Device::Cpu)?) < 1e-9);
+    assert!(difference(&b, &Tensor::full(-5e-4f32, 3, &Device::Cpu)?) < 1e-9);
+    Ok(())
+}

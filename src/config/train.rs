@@ -47,6 +47,9 @@ pub struct TrainConfig {
     /// Batches whose gradients are averaged before a step. Batch norm still sees one batch at a time.
     pub accumulate: usize,
     pub lr: f64,
+    /// The backbone's (`vis_enc.*`) learning rate as a share of `lr`. The reference has 0.1 where none of
+    /// it is frozen (quirk 3), which none of its configurations does.
+    pub backbone_lr_factor: f64,
     pub betas: [f64; 2],
     pub eps: f64,
     pub amsgrad: bool,
@@ -96,6 +99,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             batch_statistics: BatchStatistics::Own,
             lr: 5e-4,
+            backbone_lr_factor: 1.0,
             betas: [0.9, 0.98],
             eps: 1e-9,
             amsgrad: true,

@@ -90,6 +90,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     demand(train.accumulate > 0, "train.accumulate", 0, "must be at least 1")?;
     for (key, number) in [
         ("train.lr", train.lr),
+        ("train.backbone_lr_factor", train.backbone_lr_factor),
         ("train.eps", train.eps),
         ("train.clip", train.clip),
         ("train.weight_decay", train.weight_decay),

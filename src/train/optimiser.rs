@@ -35,11 +35,16 @@ struct Rule {
 struct Slot {
     name: String,
     var: Var,
+    /// Its learning rate as a share of the others'.
+    lr_factor: f64,
     /// Updates so far; a parameter without gradient is passed over and keeps its count.
     steps: u64,
     /// `[2 or 3, elements]`: first and second moment, with amsgrad the largest second moment.
     moments: Tensor,
 }
+
+/// Begins the names of the backbone's parameters.
+const BACKBONE: &str = "vis_enc.";
 
 /// Adam over named variables (Kingma and Ba 2015; amsgrad by Reddi et al. 2018).
 ///
@@ -52,12 +57,14 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Zero moments for f32 `parameters`; betas, eps, amsgrad and weight decay come from `config`.
+    /// Zero moments for f32 `parameters`; betas, eps, amsgrad, weight decay and the backbone's rate come
+    /// from `config`.
     pub fn new(parameters: &[Parameter], config: &TrainConfig) -> Result<Self> {
         let rows = if config.amsgrad { 3 } else { 2 };
         let slots = parameters.iter().map(|Parameter { name, var, .. }| {
             let moments = Tensor::zeros((rows, var.elem_count()), DType::F32, var.device())?;
-            Ok(Slot { name: name.clone(), var: var.clone(), steps: 0, moments })
+            let lr_factor = if name.starts_with(BACKBONE) { config.backbone_lr_factor } else { 1.0 };
+            Ok(Slot { name: name.clone(), var: var.clone(), lr_factor, steps: 0, moments })
         });
         let rule = Rule {
             beta1: config.betas[0] as f32,
@@ -78,7 +85,7 @@ impl Adam {
             let update = Update {
                 rule: self.rule,
                 scale: scale as f32,
-                step_size: (lr / correction[0]) as f32,
+                step_size: (slot.lr_factor * lr / correction[0]) as f32,
                 root_correction: correction[1].sqrt() as f32,
             };
             if slot.var.device().is_cpu() {

@@ -8,6 +8,7 @@ use partial_res::checkpoint::{Checkpoint, TrainState};
 use partial_res::config::{Config, DataConfig, ModelConfig, TrainConfig};
 use partial_res::convert::{CheckpointRequest, ConvertError, Output, convert_checkpoint};
 use partial_res::model::Network;
+use partial_res::nn::Parameter;
 use partial_res::report::{Log, Weights};
 use partial_res::shapes::{ShapesConfig, generate};
 use partial_res::text::Vocabulary;
@@ -42,14 +43,21 @@ fn tensors(checkpoint: &Checkpoint, which: Weights, prefix: &str) -> Py {
     Py::dict(tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), Py::Tensor(tensor))))
 }
 
-/// The checkpoint as the reference would have saved it.
+/// The checkpoint as the reference would have saved it: where the backbone has a rate of its own, with
+/// the parameters in two groups, the backbone's last.
 fn as_pytorch(checkpoint: &Checkpoint) -> Vec<u8> {
     let config = &checkpoint.config;
+    let train = &config.train;
     let words = checkpoint.vocabulary.len();
     let (_, parameters) = Network::create(&config.model, words, 0, &Device::Cpu).unwrap();
-    let trainable = parameters.trainable();
+    let mut ordered = parameters.trainable();
+    let two = train.backbone_lr_factor != 1.0;
+    let is_backbone = |parameter: &Parameter| two && parameter.name.starts_with("vis_enc.");
+    ordered.sort_by_key(is_backbone);
+    let others = ordered.iter().filter(|parameter| !is_backbone(parameter)).count() as i64;
+
     let state = checkpoint.optimizer().unwrap();
-    let moments = trainable.iter().enumerate().map(|(i, parameter)| {
+    let moments = ordered.iter().enumerate().map(|(i, parameter)| {
         let moment = |key: &str| Py::Tensor(state[&format!("{}.{key}", parameter.name)].clone());
         let steps = state[&format!("{}.step", parameter.name)].to_dtype(DType::F32).unwrap();
         let entry = [
@@ -60,17 +68,23 @@ fn as_pytorch(checkpoint: &Checkpoint) -> Vec<u8> {
         ];
         (Py::Int(i as i64), Py::dict(entry.map(|(key, value)| (key.to_owned(), value))))
     });
-    let group = [
-        ("lr", Py::Float(1e-4)),
-        ("initial_lr", Py::Float(config.train.lr)),
-        ("betas", Py::List(config.train.betas.map(Py::Float).into())),
-        ("eps", Py::Float(config.train.eps)),
-        ("weight_decay", Py::Int(0)),
-        ("amsgrad", Py::Bool(true)),
-        ("params", Py::List((0..trainable.len() as i64).map(Py::Int).collect())),
-    ];
-    let group = Py::dict(group.map(|(key, value)| (key.to_owned(), value)));
-    let optimizer = [("state", Py::Dict(moments.collect())), ("param_groups", Py::List(vec![group]))];
+    let group = |lr: f64, members: std::ops::Range<i64>| {
+        let group = [
+            ("lr", Py::Float(lr / 2.0)),
+            ("initial_lr", Py::Float(lr)),
+            ("betas", Py::List(train.betas.map(Py::Float).into())),
+            ("eps", Py::Float(train.eps)),
+            ("weight_decay", Py::Int(0)),
+            ("amsgrad", Py::Bool(true)),
+            ("params", Py::List(members.map(Py::Int).collect())),
+        ];
+        Py::dict(group.map(|(key, value)| (key.to_owned(), value)))
+    };
+    let mut groups = vec![group(train.lr, 0..others)];
+    if two {
+        groups.push(group(train.lr * train.backbone_lr_factor, others..ordered.len() as i64));
+    }
+    let optimizer = [("state", Py::Dict(moments.collect())), ("param_groups", Py::List(groups))];
     let entries = [
         ("epoch", Py::Int(checkpoint.state.epoch as i64 - 1)),
         ("miou", Py::Float(30.0)),
@@ -93,6 +107,20 @@ fn contents(run: &Path) -> [Vec<u8>; 3] {
 
 #[test]
 fn a_converted_training_goes_on_as_the_original_would() {
+    goes_on(config);
+}
+
+#[test]
+fn a_backbone_with_a_rate_of_its_own_goes_on_too() {
+    goes_on(|root| {
+        let mut config = config(root);
+        config.model.darknet.frozen = 0;
+        config.train.backbone_lr_factor = 0.1;
+        config
+    });
+}
+
+fn goes_on(config: impl Fn(&Path) -> Config) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("data");
     let shapes =
@@ -118,7 +146,11 @@ fn a_converted_training_goes_on_as_the_original_would() {
     let out = folder.path().join("converted");
     let request = CheckpointRequest {
         file: &file,
-        config,
+        // What the file says of its training wins.
+        config: Config {
+            train: TrainConfig { backbone_lr_factor: 1.0, ..config.train.clone() },
+            ..config.clone()
+        },
         vocabulary: first.vocabulary.clone(),
         out: &out,
         allow: Vec::new(),
@@ -128,7 +160,11 @@ fn a_converted_training_goes_on_as_the_original_would() {
     let text = report.to_string();
     assert!(text.contains(" 0 left at their start, 0 left out"), "{text}");
     assert!(text.contains("loaded       ema:head.predictor.0.fc.weight"), "{text}");
-    assert!(report.notes.is_empty(), "{text}");
+    let expected: &[&str] = match config.train.backbone_lr_factor {
+        1.0 => &[],
+        _ => &["train.backbone_lr_factor = 0.1: the file's own, the configuration has 1"],
+    };
+    assert_eq!(report.notes, expected);
 
     let converted = Checkpoint::open(&out).unwrap();
     assert_eq!(converted.vocabulary, first.vocabulary);
@@ -157,7 +193,7 @@ fn a_converted_training_goes_on_as_the_original_would() {
 /// Weights of a network with this configuration, without anything else.
 fn state_dict(config: &Config, words: usize) -> Vec<(String, Py)> {
     let (_, parameters) = Network::create(&config.model, words, 5, &Device::Cpu).unwrap();
-    let entry = |p: partial_res::nn::Parameter| (p.name, Py::Tensor(p.var.as_detached_tensor()));
+    let entry = |p: Parameter| (p.name, Py::Tensor(p.var.as_detached_tensor()));
     parameters.all().into_iter().map(entry).collect()
 }
 

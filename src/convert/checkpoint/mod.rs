@@ -1,5 +1,6 @@
 //! PyTorch checkpoints of SeqTR and Partial-RES to a run folder of ours.
 
+mod groups;
 mod optimizer;
 mod report;
 mod tensors;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::groups::Groups;
 use super::tensors::to_candle;
 use crate::config::TrainConfig;
 use crate::formats::pickle::Value;
@@ -12,7 +13,9 @@ use crate::nn::Parameter;
 
 /// The state by the names of `train::Adam`, and the number of steps. Its settings go into `train`.
 ///
-/// The file numbers the parameters in the order of the network (golden `order_prs_mask18.json`).
+/// The file numbers the parameters in the order of the network (golden `order_prs_mask18.json`), where
+/// nothing of the backbone is frozen in two groups (quirk 3): the backbone's, with a tenth of the rate, and
+/// the others'.
 pub(super) fn take(
     file: &TorchFile,
     dict: Value,
@@ -24,14 +27,8 @@ pub(super) fn take(
     let (Some(groups), Some(state)) = (groups.and_then(|groups| file.items(groups)), state) else {
         return Err(format!("{} without param_groups and state", file.describe(dict)));
     };
-    let &[group] = groups else {
-        return Err(format!("{} groups of parameters, expected one", groups.len()));
-    };
-    settings(file, group, train, notes);
-    let order = file.get(group, "params").and_then(|params| file.items(params)).unwrap_or_default();
-    if order.len() != trainable.len() {
-        return Err(format!("{} parameters, the network trains {}", order.len(), trainable.len()));
-    }
+    let groups = Groups::read(file, groups, trainable)?;
+    groups.settings(file, train, notes);
     let states = file.pairs(state).ok_or("its state is no dict")?;
     let states: HashMap<i64, Value> = states
         .iter()
@@ -42,11 +39,8 @@ pub(super) fn take(
         .collect();
 
     let (mut tensors, mut most) = (HashMap::new(), 0);
-    for (number, parameter) in order.iter().zip(trainable) {
-        let state = match number {
-            Value::Int(number) => states.get(number).copied(),
-            _ => return Err(format!("a parameter's number is {}", file.describe(*number))),
-        };
+    for (number, parameter) in groups.members {
+        let state = states.get(&number).copied();
         let moments: &[&str] = match train.amsgrad {
             true => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
             false => &["exp_avg", "exp_avg_sq"],
@@ -84,28 +78,4 @@ pub(super) fn take(
         tensors.insert(format!("{}.step", parameter.name), steps);
     }
     Ok((tensors, most))
-}
-
-/// The run goes on as it was: what the file says wins over the configuration.
-fn settings(file: &TorchFile, group: Value, train: &mut TrainConfig, notes: &mut Vec<String>) {
-    let number = |key| file.get(group, key).and_then(|value| file.number(value)).filter(|n| n.is_finite());
-    let mut set = |key: &str, present: &mut f64, found: Option<f64>| {
-        if let Some(found) = found.filter(|found| found != present) {
-            notes.push(format!("train.{key} = {found}: the file's own, the configuration has {present}"));
-            *present = found;
-        }
-    };
-    set("lr", &mut train.lr, number("initial_lr"));
-    set("eps", &mut train.eps, number("eps"));
-    set("weight_decay", &mut train.weight_decay, number("weight_decay"));
-    let betas = file.get(group, "betas").and_then(|betas| file.items(betas)).unwrap_or_default();
-    for (i, &beta) in betas.iter().enumerate().take(2) {
-        set(["betas (first)", "betas (second)"][i], &mut train.betas[i], file.number(beta));
-    }
-    if let Some(Value::Bool(amsgrad)) = file.get(group, "amsgrad")
-        && amsgrad != train.amsgrad
-    {
-        notes.push(format!("train.amsgrad = {amsgrad}: the file's own"));
-        train.amsgrad = amsgrad;
-    }
 }
