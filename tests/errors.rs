@@ -249,10 +249,22 @@ fn cuda_that_is_not_built_in() {
 
 #[test]
 fn a_reader_of_the_output_that_leaves_early() {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
     let folder = tempfile::tempdir().expect("a folder");
-    let output =
-        program(folder.path(), &["train", "--print-config"]).stdout(writer).output().expect("it runs");
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+    let pickle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/token_to_ix.p4.pkl");
+    fs::copy(pickle, folder.path().join("token_to_ix.pkl")).expect("copied");
+    let commands: [(&str, &[&str]); 4] = [
+        ("partial-res", &["train", "--print-config"]),
+        ("partial-res", &["info", "res/refshapes"]),
+        ("convert", &["vocabulary", "."]),
+        ("convert", &["--help"]),
+    ];
+    for (name, arguments) in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(cargo_bin(name));
+        let output = command.current_dir(folder.path()).args(arguments).stdout(writer).output();
+        let output = output.expect("it runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{name}: {}", text(&output.stderr));
+    }
+    assert!(folder.path().join("vocabulary.json").is_file());
 }

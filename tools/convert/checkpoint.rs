@@ -36,7 +36,7 @@ pub struct CheckpointArgs {
     force: bool,
 }
 
-pub fn run(args: CheckpointArgs) -> Result<()> {
+pub fn run(args: CheckpointArgs) -> Result<String> {
     let config = Config::load(&args.config, &args.sets)?;
     let vocabulary = vocabulary_beside(&args.vocabulary.join("instances.json"))?.with_context(|| {
         format!("no vocabulary.json and no token_to_ix.pkl in {}", args.vocabulary.display())
@@ -45,7 +45,5 @@ pub fn run(args: CheckpointArgs) -> Result<()> {
     let (file, out) = (args.file.as_path(), args.out.as_path());
     let request = CheckpointRequest { file, config, vocabulary, out, allow: args.allow, output };
     let report = convert_checkpoint(request)?;
-    println!("{report}");
-    println!("next: partial-res eval --checkpoint {}", args.out.display());
-    Ok(())
+    Ok(format!("{report}\nnext: partial-res eval --checkpoint {}", args.out.display()))
 }

@@ -21,14 +21,12 @@ pub struct DarknetArgs {
     force: bool,
 }
 
-pub fn run(args: &DarknetArgs) -> Result<()> {
+pub fn run(args: &DarknetArgs) -> Result<String> {
     let config = Config::load(&args.config, &[])?;
     let out = args.out.clone().unwrap_or_else(|| {
         let name = args.file.file_stem().unwrap_or("darknet".as_ref());
         Path::new("weights").join(name).with_extension("safetensors")
     });
     let report = convert_darknet(&args.file, &config.model.darknet, &out, Output { force: args.force })?;
-    println!("{report}");
-    println!("next: partial-res train rec/refcoco-unc --set train.backbone={}", out.display());
-    Ok(())
+    Ok(format!("{report}\nnext: partial-res train rec/refcoco-unc --set train.backbone={}", out.display()))
 }

@@ -7,6 +7,7 @@ mod refer;
 mod vectors;
 mod vocabulary;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Each says what it did and what to type next.
     let done = match Cli::parse().command {
         Command::Darknet(args) => darknet::run(&args),
         Command::Checkpoint(args) => checkpoint::run(args),
@@ -40,10 +42,14 @@ fn main() -> ExitCode {
         Command::Predictions(args) => predictions::run(&args),
         Command::Refer(args) => refer::run(&args),
     };
+    // Who reads may leave early (`| head`): what was converted is there all the same.
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(report) => {
+            drop(writeln!(io::stdout(), "{report}"));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("error: {error}");
+            drop(writeln!(io::stderr(), "error: {error}"));
             ExitCode::FAILURE
         }
     }

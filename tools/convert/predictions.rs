@@ -34,7 +34,7 @@ pub struct PredictionsArgs {
     force: bool,
 }
 
-pub fn run(args: &PredictionsArgs) -> Result<()> {
+pub fn run(args: &PredictionsArgs) -> Result<String> {
     let default = PathBuf::from("data/annotations").join(&args.dataset).join("instances.json");
     let request = PredictionsRequest {
         file: &args.file,
@@ -47,11 +47,10 @@ pub fn run(args: &PredictionsArgs) -> Result<()> {
         out: &args.out,
         output: Output { force: args.force },
     };
-    println!("{}", convert_predictions(&request)?);
-    println!(
-        "next: partial-res pick --ratio 5 --dataset {} --predictions {}",
+    let report = convert_predictions(&request)?;
+    Ok(format!(
+        "{report}\nnext: partial-res pick --ratio 5 --dataset {} --predictions {}",
         args.dataset,
         args.out.display()
-    );
-    Ok(())
+    ))
 }

@@ -26,12 +26,11 @@ pub struct ReferArgs {
     force: bool,
 }
 
-pub fn run(args: &ReferArgs) -> Result<()> {
+pub fn run(args: &ReferArgs) -> Result<String> {
     let default = Path::new("data/annotations").join(&args.dataset).join("instances.json");
     let out = args.out.as_ref().unwrap_or(&default);
     let output = Output { force: args.force };
     let (refs, instances, dataset) = (&args.refs, &args.instances, &args.dataset);
-    println!("{}", convert_refer(&ReferRequest { refs, instances, dataset, out, output })?);
-    println!("next: convert vectors MODEL --annotations {}", out.display());
-    Ok(())
+    let report = convert_refer(&ReferRequest { refs, instances, dataset, out, output })?;
+    Ok(format!("{report}\nnext: convert vectors MODEL --annotations {}", out.display()))
 }

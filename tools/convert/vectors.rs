@@ -26,10 +26,9 @@ pub struct VectorsArgs {
     force: bool,
 }
 
-pub fn run(args: &VectorsArgs) -> Result<()> {
+pub fn run(args: &VectorsArgs) -> Result<String> {
     let beside = args.annotations.with_file_name("");
     let out = args.out.as_ref().unwrap_or(&beside);
-    println!("{}", convert_vectors(&args.source, &args.annotations, out, Output { force: args.force })?);
-    println!("next: partial-res check --dataset NAME, the folder under data/annotations");
-    Ok(())
+    let report = convert_vectors(&args.source, &args.annotations, out, Output { force: args.force })?;
+    Ok(format!("{report}\nnext: partial-res check --dataset NAME, the folder under data/annotations"))
 }

@@ -18,9 +18,8 @@ pub struct VocabularyArgs {
     force: bool,
 }
 
-pub fn run(args: &VocabularyArgs) -> Result<()> {
+pub fn run(args: &VocabularyArgs) -> Result<String> {
     let out = args.out.as_ref().unwrap_or(&args.folder);
-    println!("{}", convert_vocabulary(&args.folder, out, Output { force: args.force })?);
-    println!("next: partial-res check --dataset NAME, the folder under data/annotations");
-    Ok(())
+    let report = convert_vocabulary(&args.folder, out, Output { force: args.force })?;
+    Ok(format!("{report}\nnext: partial-res check --dataset NAME, the folder under data/annotations"))
 }
