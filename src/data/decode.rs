@@ -5,6 +5,11 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
+/// No compression makes more bytes of one than this: deflate, which PNG uses, at most 1 032, JPEG less.
+const MOST_PER_BYTE: u64 = 1100;
+/// Palettes and headers aside.
+const ALWAYS: u64 = 1 << 20;
+
 /// Reads a JPEG or PNG file, recognised by its content: 8-bit RGB, turned as its exif data says
 /// (quirk 40), grey replicated, transparency dropped.
 ///
@@ -27,7 +32,13 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let broken = |error: image::ImageError| format!("cannot be decoded ({error})");
     let mut decoder = reader.into_decoder().map_err(broken)?;
     // What a broken header announces must not be allocated.
-    Limits::default().reserve(decoder.total_bytes()).map_err(broken)?;
+    let announced = decoder.total_bytes();
+    Limits::default().reserve(announced).map_err(broken)?;
+    if announced > MOST_PER_BYTE * bytes.len() as u64 + ALWAYS {
+        let (width, height) = decoder.dimensions();
+        let length = bytes.len();
+        return Err(format!("is said to have {width} x {height} pixels, which {length} bytes can't hold"));
+    }
     let orientation = decoder.orientation().map_err(broken)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);
@@ -36,4 +47,29 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         return Err("has no pixels".to_owned());
     }
     Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        RgbImage::new(width, height).write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+        bytes
+    }
+
+    /// A black image is as small as a file can be; one that says it is larger lies.
+    #[test]
+    fn memory_is_taken_for_what_a_file_can_hold() {
+        assert_eq!(decode(&png(2000, 1500)).unwrap().dimensions(), (2000, 1500));
+
+        let mut lie = png(9, 9);
+        lie[16..24].copy_from_slice(&[0, 0, 0x20, 0, 0, 0, 0x20, 0]);
+        let mut crc = flate2::Crc::new();
+        crc.update(&lie[12..29]);
+        lie[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        let message = decode(&lie).unwrap_err();
+        assert!(message.contains("is said to have 8192 x 8192 pixels"), "{message}");
+    }
 }
