@@ -52,6 +52,7 @@ pub mod convert;
 pub mod data;
 pub mod device;
 pub mod eval;
+pub mod experiment;
 pub mod formats;
 pub mod hub;
 pub mod mask;

@@ -16,6 +16,11 @@ fn main() -> ExitCode {
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
     let cli = cli::Cli::parse();
+    if let Some(threads) = cli.threads {
+        // Read by rayon and by candle when they first compute.
+        // SAFETY: still no other thread has been started.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
+    }
     let _membership = match parallel::join() {
         Ok(membership) => membership,
         Err(error) => {

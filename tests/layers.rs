@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the library from the ground up.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "random",
     "mask",
     "text",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 18] = [
     "eval",
     "pseudo",
     "train",
+    "experiment",
     "hub",
     "convert",
 ];

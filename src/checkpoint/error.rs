@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::manifest::PROGRAM;
 use crate::config::ConfigError;
+use crate::model::ModelError;
 
 /// Every message names the file and what to do.
 #[derive(Debug, Error)]
@@ -61,6 +62,9 @@ pub enum CheckpointError {
 
     #[error(transparent)]
     Mismatch(#[from] Box<super::Mismatch>),
+
+    #[error(transparent)]
+    Model(#[from] ModelError),
 
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

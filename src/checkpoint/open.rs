@@ -9,8 +9,9 @@ use candle_core::{Device, Tensor};
 use super::locate::{Place, locate};
 use super::manifest::{MANIFEST, Manifest};
 use super::store::{CONFIG, EMA, MODEL, OPTIMIZER, STATE, VOCABULARY, steps};
-use super::{CheckpointError, TrainState};
+use super::{CheckpointError, TrainState, load_all};
 use crate::config::Config;
+use crate::model::Network;
 use crate::report::Weights;
 use crate::text::Vocabulary;
 
@@ -101,6 +102,14 @@ impl Checkpoint {
     /// The weights that scores are reported of: averaged if there are any, else raw.
     pub fn best_weights(&self) -> Weights {
         if self.has_average() { Weights::Ema } else { Weights::Raw }
+    }
+
+    /// The network with one set of its weights, for inference.
+    pub fn network(&self, which: Weights, device: &Device) -> Result<Network, CheckpointError> {
+        let (words, model) = (self.vocabulary.len(), &self.config.model);
+        let (_, parameters) = Network::create(model, words, 0, device)?;
+        load_all(&parameters, self, which, model)?;
+        Ok(Network::new(model, words, parameters.inference())?)
     }
 
     /// What `train::Adam::restore` takes.

@@ -11,7 +11,7 @@ use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, changed, network, open_checkpoint};
+use super::shared::{DeviceArgs, changed, open_checkpoint};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -77,7 +77,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
         Which::Both if checkpoint.has_average() => vec![Weights::Raw, Weights::Ema],
         Which::Both => vec![Weights::Raw],
     };
-    let networks = which.into_iter().map(|which| Ok((which, network(&checkpoint, which, &device)?)));
+    let networks = which.into_iter().map(|which| Ok((which, checkpoint.network(which, &device)?)));
     let networks = networks.collect::<Result<Vec<_>>>()?;
     let networks: Vec<_> = networks.iter().map(|(which, network)| (*which, network)).collect();
     let splits = if args.split.is_empty() { &config.data.test_splits } else { &args.split };

@@ -10,7 +10,7 @@ use partial_res::data::{Dataset, INSTANCES};
 use partial_res::pseudo::{Asked, Labelling, label, predictions_file};
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, changed, network, open_checkpoint};
+use super::shared::{DeviceArgs, changed, open_checkpoint};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Expressions {
@@ -60,7 +60,7 @@ pub fn run(args: LabelArgs) -> Result<()> {
     let device = args.device.open(&log)?;
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
     let config = changed(&checkpoint.config, &args.sets)?;
-    let network = network(&checkpoint, args.weights, &device)?;
+    let network = checkpoint.network(args.weights, &device)?;
     let dataset = Dataset::open(&config.data, INSTANCES, &args.split)?;
     let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
     let out = args.out.unwrap_or_else(|| predictions_file(dataset.annotations().path()));

@@ -7,11 +7,15 @@ mod info;
 mod label;
 mod package;
 mod pick;
+mod pipeline;
 mod predict;
 mod sample;
 mod shapes;
 mod shared;
+mod table;
 mod train;
+
+use std::num::NonZeroUsize;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
@@ -26,6 +30,10 @@ use partial_res::parallel::world;
     after_help = "Without any data, `partial-res train` makes a small data set and learns on it in minutes."
 )]
 pub struct Cli {
+    /// Threads that compute [default: one per core]. For small networks on few cores, several commands
+    /// with one thread each do more than one with all
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,6 +48,8 @@ enum Command {
     Sample(sample::SampleArgs),
     Label(label::LabelArgs),
     Pick(pick::PickArgs),
+    Pipeline(pipeline::PipelineArgs),
+    Table(table::TableArgs),
     Check(check::CheckArgs),
     Download(download::DownloadArgs),
     Package(package::PackageArgs),
@@ -62,6 +72,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Sample(args) => sample::run(&args),
         Command::Label(args) => label::run(args),
         Command::Pick(args) => pick::run(&args),
+        Command::Pipeline(args) => pipeline::run(&args),
+        Command::Table(args) => table::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Download(args) => download::run(&args),
         Command::Package(args) => package::run(&args),

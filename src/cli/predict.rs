@@ -8,7 +8,7 @@ use partial_res::data::{Preparation, read_image};
 use partial_res::eval::predict;
 use partial_res::report::{Log, Weights, save_picture};
 
-use super::shared::{DeviceArgs, network, open_checkpoint, say};
+use super::shared::{DeviceArgs, open_checkpoint, say};
 
 /// Outline what an expression refers to in an image
 #[derive(Args, Debug)]
@@ -44,7 +44,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let device = args.device.open(&log)?;
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
     let which = args.weights.unwrap_or(checkpoint.best_weights());
-    let network = network(&checkpoint, which, &device)?;
+    let network = checkpoint.network(which, &device)?;
     let image = read_image(&args.image)
         .map_err(|problem| anyhow!("--image {}: {problem}; give a JPEG or PNG file", args.image.display()))?;
     let preparation = Preparation::evaluation(&checkpoint.config);

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
@@ -11,9 +13,8 @@ use partial_res::checkpoint::Checkpoint;
 use partial_res::config::{Config, ConfigError, DEFAULT};
 use partial_res::device::DeviceChoice;
 use partial_res::hub::{Hub, RepositoryId};
-use partial_res::model::Network;
-use partial_res::nn::Parameters;
-use partial_res::report::{Log, Weights};
+use partial_res::report::Log;
+use partial_res::shapes;
 
 /// CONFIG and `--set`.
 #[derive(Args, Debug)]
@@ -102,15 +103,24 @@ pub fn changed(config: &Config, sets: &[String]) -> Result<Config> {
     Ok(changed)
 }
 
-/// The network of a checkpoint with one set of its weights, for inference.
-pub fn network(checkpoint: &Checkpoint, which: Weights, device: &Device) -> Result<Network> {
-    let words = checkpoint.vocabulary.len();
-    let (_, parameters) = Network::create(&checkpoint.config.model, words, 0, device)?;
-    load(&parameters, checkpoint, which)?;
-    Ok(Network::new(&checkpoint.config.model, words, parameters.inference())?)
+/// RefShapes is made when it is wanted and not there.
+pub fn make_shapes(config: &Config, log: &Log) -> Result<()> {
+    let Some(wanted) = shapes::ShapesConfig::of_dataset(&config.data.dataset) else { return Ok(()) };
+    if config.data.root.join("annotations").join(&config.data.dataset).is_dir() {
+        return Ok(());
+    }
+    log.line(format!("making {} under {}", config.data.dataset, config.data.root.display()))?;
+    let summary = shapes::generate(&wanted, &config.data.root, &|_, _| {})?;
+    log.line(summary.to_string())?;
+    Ok(())
 }
 
-fn load(parameters: &Parameters, checkpoint: &Checkpoint, which: Weights) -> Result<()> {
-    partial_res::checkpoint::load_all(parameters, checkpoint, which, &checkpoint.config.model)?;
-    Ok(())
+/// SIGINT and SIGTERM ask for a stop after the step; a second one ends at once.
+pub fn signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }

@@ -1,18 +1,17 @@
 //! `partial-res train`: the main job.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use partial_res::config::Config;
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
-use partial_res::shapes;
 use partial_res::train::{Outcome, RunFolder, Trainer};
 
-use super::shared::{ConfigArgs, DeviceArgs, changed, checkpoint_path, open_checkpoint, say};
+use super::shared::{
+    ConfigArgs, DeviceArgs, changed, checkpoint_path, make_shapes, open_checkpoint, say, signals,
+};
 
 /// Train a network; without arguments: RES on RefShapes, from a shipped REC checkpoint
 ///
@@ -93,26 +92,4 @@ fn resume(args: &TrainArgs, run: Option<&Path>, log: Log) -> Result<Trainer> {
     let mut checkpoint = open_checkpoint(&run.display().to_string(), &log)?;
     checkpoint.config = changed(&checkpoint.config, &args.config.sets)?;
     Ok(Trainer::resume(&checkpoint, &device, log)?)
-}
-
-/// RefShapes is made when it is wanted and not there.
-fn make_shapes(config: &Config, log: &Log) -> Result<()> {
-    let Some(wanted) = shapes::ShapesConfig::of_dataset(&config.data.dataset) else { return Ok(()) };
-    if config.data.root.join("annotations").join(&config.data.dataset).is_dir() {
-        return Ok(());
-    }
-    log.line(format!("making {} under {}", config.data.dataset, config.data.root.display()))?;
-    let summary = shapes::generate(&wanted, &config.data.root, &|_, _| {})?;
-    log.line(summary.to_string())?;
-    Ok(())
-}
-
-/// SIGINT and SIGTERM ask for a stop after the step; a second one ends at once.
-fn signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }

@@ -46,7 +46,9 @@ impl Config {
     /// Names of the embedded configurations that can be trained, sorted.
     pub fn built_in() -> Vec<String> {
         let mut names = Vec::new();
-        for folder in BUILT_IN.dirs().filter(|dir| dir.path() != Path::new("base")) {
+        for folder in
+            BUILT_IN.dirs().filter(|dir| !["base", "tables"].contains(&dir.path().to_string_lossy().as_ref()))
+        {
             names.extend(folder.files().map(|file| file.path().with_extension("").display().to_string()));
         }
         names.sort();

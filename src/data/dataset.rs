@@ -18,6 +18,8 @@ use crate::text::{Vocabulary, WordVectors};
 #[derive(Debug)]
 pub struct Dataset {
     annotations: Arc<Annotations>,
+    /// The `instances.json` in the data set's folder, where its words are.
+    whole: PathBuf,
     split: Arc<Split>,
     files: ImageFiles,
     images: ImageStore,
@@ -29,25 +31,27 @@ pub struct Dataset {
 
 impl Dataset {
     /// Opens a split of `root/annotations/<dataset>/<file>`; `file` is `config.train_annotations`
-    /// for training, `instances.json` otherwise.
+    /// for training, `instances.json` otherwise. A file may also lie elsewhere, with its whole path.
     ///
-    /// Words are numbered by the vocabulary beside the file (`vocabulary.json` or the reference's
-    /// `token_to_ix.pkl`); without one, by their order in the expressions of all splits of the
-    /// `instances.json` beside it (quirk 37), or of the file itself.
+    /// Words are numbered by the vocabulary in the data set's folder (`vocabulary.json` or the
+    /// reference's `token_to_ix.pkl`); without one, by their order in the expressions of all splits of
+    /// its `instances.json` (quirk 37), or of the file itself.
     pub fn open(config: &DataConfig, file: &str, split: &str) -> Result<Self, DataError> {
         let path = annotation_file(&config.root, &config.dataset, file)?;
         let annotations = Arc::new(Annotations::read(&path)?);
-        let vocabulary = match words::vocabulary(&path)? {
+        let whole = dataset_folder(&config.root, &config.dataset)?.join(INSTANCES);
+        let vocabulary = match words::vocabulary(&whole)? {
             Some(vocabulary) => vocabulary,
-            None => build_vocabulary(&annotations)?,
+            None => build_vocabulary(&annotations, &whole)?,
         };
         let files = ImageFiles::new(&config.root.join("images"), &config.dataset, &config.images);
         let vocabulary = Arc::new(vocabulary);
-        Self::new(annotations, split, files, vocabulary, config.max_words, config.labels.clone())
+        Self::new(annotations, whole, split, files, vocabulary, config.max_words, config.labels.clone())
     }
 
     fn new(
         annotations: Arc<Annotations>,
+        whole: PathBuf,
         split: &str,
         files: ImageFiles,
         vocabulary: Arc<Vocabulary>,
@@ -57,14 +61,22 @@ impl Dataset {
         let labels = Labels::read(&annotations, split, &label_fields)?;
         let split = Arc::clone(annotations.find(split)?);
         let images = ImageStore::new(&files, &split.referents)?;
-        Ok(Self { annotations, split, files, images, vocabulary, max_words, label_fields, labels })
+        Ok(Self { annotations, whole, split, files, images, vocabulary, max_words, label_fields, labels })
     }
 
     /// Another split of the same file, which is not read again.
     pub fn split(&self, split: &str) -> Result<Self, DataError> {
         let vocabulary = Arc::clone(&self.vocabulary);
         let (annotations, fields) = (Arc::clone(&self.annotations), self.label_fields.clone());
-        Self::new(annotations, split, self.files.clone(), vocabulary, self.max_words, fields)
+        Self::new(
+            annotations,
+            self.whole.clone(),
+            split,
+            self.files.clone(),
+            vocabulary,
+            self.max_words,
+            fields,
+        )
     }
 
     /// The same referents with the words numbered by another vocabulary: that of a checkpoint.
@@ -113,11 +125,11 @@ impl Dataset {
         &self.vocabulary
     }
 
-    /// A vector for each word of the vocabulary beside the annotation file, if there are any:
+    /// A vector for each word of the vocabulary in the data set's folder, if there are any:
     /// `word_vectors.safetensors` or the reference's `word_emb.npz`. One of another number of rows
     /// is an error.
     pub fn word_vectors(&self) -> Result<Option<WordVectors>, DataError> {
-        let path = self.annotations.path();
+        let path = self.whole.as_path();
         let vectors = words::vectors(path)?;
         match &vectors {
             Some(vectors) if vectors.rows() != self.vocabulary.len() => Err(DataError::VectorRows {
@@ -199,12 +211,11 @@ impl Dataset {
 
 /// A subset shares the vocabulary of the whole, or word tables would not fit from one step of the
 /// method to the next.
-fn build_vocabulary(annotations: &Annotations) -> Result<Vocabulary, DataError> {
-    let whole = annotations.path().with_file_name(INSTANCES);
+fn build_vocabulary(annotations: &Annotations, whole: &Path) -> Result<Vocabulary, DataError> {
     if whole == annotations.path() || !whole.is_file() {
         return Ok(Vocabulary::build(annotations.expressions()));
     }
-    Ok(Vocabulary::build(Annotations::read(&whole)?.expressions()))
+    Ok(Vocabulary::build(Annotations::read(whole)?.expressions()))
 }
 
 /// The annotation file of all referents.

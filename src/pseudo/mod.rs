@@ -22,5 +22,5 @@ pub use label::{Labelled, Labelling, label};
 pub use pick::{Masks, PickOptions, Picked, Verdict, pick, pick_file, predictions_file};
 pub use predictions::{Asked, Candidate, Header, Method, Prediction, Predictions};
 pub use projection::{box_mask, projection_term};
-pub use sample::{Drawn, SampleOptions, draw, sample, sample_file};
+pub use sample::{Drawn, SampleOptions, draw, sample, sample_file, sample_into};
 pub use subset::{provenance_path, refuse_to_replace, sha256};

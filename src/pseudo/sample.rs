@@ -1,7 +1,7 @@
 //! Which referents get a mask by hand: nested random subsets of the training split.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +49,18 @@ pub fn draw(count: usize, ratio: u32, seed: u64) -> Vec<usize> {
 /// Draws from one split and writes `instances_sample_<ratio>.json` beside the source: the drawn records
 /// as they stand, in the order of the source, and every other split whole.
 pub fn sample(all: &Annotations, options: &SampleOptions) -> Result<Drawn, PseudoError> {
+    let beside = all.path().parent().unwrap_or(Path::new(""));
+    sample_into(beside, all, options)
+}
+
+/// [`sample`] with the file in another folder.
+pub fn sample_into(folder: &Path, all: &Annotations, options: &SampleOptions) -> Result<Drawn, PseudoError> {
     let SampleOptions { ref split, ratio, seed, force } = *options;
     if !(1..=100).contains(&ratio) {
         return Err(PseudoError::Ratio { ratio });
     }
     let file = sample_file(ratio);
-    let path = all.path().with_file_name(&file);
+    let path = folder.join(&file);
     refuse_to_replace(&path, force)?;
     let records: Vec<&str> = all.records(split)?.collect();
     if records.is_empty() {

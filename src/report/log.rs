@@ -15,6 +15,8 @@ use crate::parallel::world;
 enum Stream {
     Output,
     Error,
+    /// Bars only.
+    Bars,
     Nowhere,
 }
 
@@ -39,6 +41,11 @@ impl Log {
     /// Lines on standard error, for commands whose standard output is for machines.
     pub fn stderr() -> Self {
         Self { stream: Stream::Error, file: None, bars: MultiProgress::new() }
+    }
+
+    /// Bars only; lines as far as there is a file.
+    pub fn bars() -> Self {
+        Self { stream: Stream::Bars, ..Self::stdout() }
     }
 
     /// Lines nowhere, and no bars; for tests and for processes that don't speak.
@@ -69,7 +76,7 @@ impl Log {
             let said = match self.stream {
                 Stream::Output => writeln!(std::io::stdout(), "{text}"),
                 Stream::Error => writeln!(std::io::stderr(), "{text}"),
-                Stream::Nowhere => Ok(()),
+                Stream::Bars | Stream::Nowhere => Ok(()),
             };
             drop(said);
         });
@@ -80,7 +87,9 @@ impl Log {
     pub fn progress(&self, total: usize, label: &str, unit: &str) -> Progress {
         match self.stream {
             Stream::Nowhere => Progress::hidden(),
-            Stream::Output | Stream::Error => Progress::among(&self.bars, total as u64, label, unit),
+            Stream::Output | Stream::Error | Stream::Bars => {
+                Progress::among(&self.bars, total as u64, label, unit)
+            }
         }
     }
 }

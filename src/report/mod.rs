@@ -1,6 +1,7 @@
 //! What a run leaves for people: log, progress, `results.csv`, curves, overlays, tables.
 
 mod canvas;
+mod chart;
 mod error;
 mod histogram;
 mod log;
@@ -14,6 +15,7 @@ mod table;
 mod text;
 
 pub use canvas::{Canvas, Colour, PALETTE};
+pub use chart::{Chart, Line};
 pub use error::{ReportError, write_whole};
 pub use histogram::Histogram;
 pub use log::Log;

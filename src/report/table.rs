@@ -40,6 +40,20 @@ impl Table {
         value.map_or_else(|| NO_VALUE.to_owned(), |value| format!("{value:.2}"))
     }
 
+    /// The same in Markdown; lines across the table are left out.
+    pub fn markdown(&self) -> String {
+        let columns = self.cells().map(Vec::len).max().unwrap_or(0).max(self.headers.len());
+        let aligned =
+            |column: usize| self.cells().all(|cells| cells.get(column).is_none_or(|cell| is_number(cell)));
+        let rule = (0..columns).map(|column| if aligned(column) { "---:" } else { "---" }.to_owned());
+        let mut text = String::new();
+        for cells in [self.headers.clone(), rule.collect()].iter().chain(self.cells()) {
+            let cell = |i: usize| cells.get(i).map_or(String::new(), |cell| cell.replace('|', "\\|"));
+            text += &format!("| {} |\n", (0..columns).map(cell).collect::<Vec<_>>().join(" | "));
+        }
+        text
+    }
+
     fn cells(&self) -> impl Iterator<Item = &Vec<String>> {
         self.rows.iter().filter_map(|row| match row {
             Row::Cells(cells) => Some(cells),
@@ -103,5 +117,7 @@ mod tests {
         table.row(["testA".to_owned(), Table::percent(None)]);
         let expected = "split  mIoU\n-----------\nval    7.00\n-----------\ntestA     -\n";
         assert_eq!(table.to_string(), expected);
+        let expected = "| split | mIoU |\n| --- | ---: |\n| val | 7.00 |\n| testA | - |\n";
+        assert_eq!(table.markdown(), expected);
     }
 }

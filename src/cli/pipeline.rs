@@ -1,0 +1,143 @@
+//! `partial-res pipeline`: the paper's experiment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use partial_res::config::Config;
+use partial_res::experiment::{
+    Arm, DataSource, LabelMethod, Origin, Plan, Ran, Rec, Recipe, StepStore, Summary, SummaryRow,
+    Supervision, Workplace, rows_per_second,
+};
+use partial_res::pseudo::{Judge, Masks};
+use partial_res::report::Log;
+
+use super::shared::{ConfigArgs, DeviceArgs, checkpoint_path, make_shapes, say, signals};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Labeller {
+    /// Resampling pseudo points, the paper's way: outlines by the network that learnt from the sample,
+    /// kept where their shadows fit the box
+    Rpp,
+}
+
+/// The paper's experiment: boxes for all, masks for few, from step 1 to the scores
+///
+/// REC, a sample of the masks, RES on it, labels for the rest, a pick of them, RES on all that from the
+/// REC model again, scores on the test splits. Each step is a folder in the store, named by a hash of all
+/// that decides about it. Run again, the same command goes on where it stopped; with a changed setting it
+/// repeats what depends on it. Ctrl-C stops after the step of the optimizer and saves.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  partial-res pipeline --ratio 5 --full\n  partial-res pipeline res/refcoco-unc --ratio 1 --rec converted/refcoco-unc --dry-run\n\nOn few cores it is fastest to start it with --threads 1, and two of different seeds beside one another."
+)]
+pub struct PipelineArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Percent of the masks that may be used
+    #[arg(long)]
+    ratio: u32,
+    /// The REC checkpoint that all begins with: a path, or OWNER/NAME on the Hub [default: the
+    /// configuration's train.finetune_from; without one it is trained]
+    #[arg(long, value_name = "CHECKPOINT")]
+    rec: Option<String>,
+    /// Train REC with this configuration [default: the one in rec/ that is named like CONFIG]
+    #[arg(long, value_name = "CONFIG", conflicts_with = "rec")]
+    rec_config: Option<String>,
+    /// Change a key of the REC training; data.* of --set holds for it too
+    #[arg(long = "set-rec", value_name = "KEY=VALUE")]
+    sets_rec: Vec<String>,
+    /// How labels are made
+    #[arg(long, value_enum, default_value_t = Labeller::Rpp)]
+    labeller: Labeller,
+    /// Projection terms below it are good enough; 0 to 2
+    #[arg(long, default_value_t = Judge::default().threshold)]
+    threshold: f64,
+    /// Also train on all masks, to compare
+    #[arg(long)]
+    full: bool,
+    /// Of the sample and of the trainings of outlines [default: the configuration's train.seed]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print the plan, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Where steps are kept and found again
+    #[arg(long, default_value = "experiments")]
+    store: PathBuf,
+    /// Where results.md, .csv, .json and .png go [default: STORE/<configuration>-<ratio>-<seed>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: &PipelineArgs) -> Result<()> {
+    let log = Log::stdout();
+    let res = args.config.load()?;
+    let device = args.device.open(&log)?;
+    make_shapes(&res, &log)?;
+    let seed = args.seed.unwrap_or(res.train.seed);
+    let (rec, source) = (rec(args, &res, &log)?, Arc::new(DataSource::open(&res.data)?));
+    let recipe = Recipe { res, rec, source, ratio: args.ratio, seed };
+    let method = match args.labeller {
+        Labeller::Rpp => LabelMethod::Rpp { threshold: args.threshold, masks: Masks::Predicted },
+    };
+    let mut arms: Vec<(&str, Arm)> = vec![
+        ("initial RES", recipe.arm(Supervision::Sample)?),
+        ("after RPP", recipe.arm(Supervision::Labels(method))?),
+    ];
+    if args.full {
+        arms.push(("fully supervised", recipe.arm(Supervision::Full)?));
+    }
+    let store = StepStore::new(&args.store)?;
+    let stop = signals()?;
+    let place =
+        Workplace { store: &store, device: &device, log: &log, stop: &|| stop.load(Ordering::Relaxed) };
+    let plan = Plan::new(arms.iter().map(|(_, arm)| &arm.evaluation), &store)?;
+    let speed = plan.probed().map(|training| rows_per_second(training, &place)).transpose()?;
+    say(plan.table(&store, speed)?)?;
+    if args.dry_run {
+        return Ok(());
+    }
+    let steps: Vec<_> = plan.steps.iter().map(|(step, _)| Arc::clone(step)).collect();
+    if place.run(&steps, true)? != Ran::Done {
+        return Ok(());
+    }
+    let rows = arms.iter().filter_map(|(name, arm)| SummaryRow::of(name, arm, &store).transpose());
+    let summary = Summary { rows: rows.collect::<Result<_, _>>()? };
+    say(format!("\n{}", summary.scores()))?;
+    if let Some(labels) = summary.labels() {
+        say(labels)?;
+    }
+    let name = args.config.name().replace(['/', '\\'], "-").replace(".toml", "");
+    let out = args.out.clone().unwrap_or_else(|| args.store.join(format!("{name}-{}-{seed}", args.ratio)));
+    let title = format!("{}, {} % of the masks, seed {seed}", args.config.name(), args.ratio);
+    summary.write(&title, &out)?;
+    say(format!("{}: results.md, results.csv, results.json, results.png", out.display()))?;
+    Ok(())
+}
+
+/// Step 1: a checkpoint that is there, or a training.
+fn rec(args: &PipelineArgs, res: &Config, log: &Log) -> Result<Rec> {
+    let given = match (&args.rec, &args.rec_config, &res.train.finetune_from) {
+        (Some(name), _, _) => Some(checkpoint_path(name, log)?),
+        (None, None, Some(path)) => Some(path.clone()),
+        (None, _, _) => None,
+    };
+    if let Some(path) = given {
+        let origin = Origin::given(path)
+            .context("the REC checkpoint; name one with --rec, or train it with --rec-config")?;
+        return Ok(Rec::Given(origin));
+    }
+    let name = match &args.rec_config {
+        Some(name) => name.clone(),
+        None => args.config.name().replacen("res/", "rec/", 1),
+    };
+    let data = args.config.sets.iter().filter(|set| set.starts_with("data."));
+    let sets: Vec<String> = data.chain(&args.sets_rec).cloned().collect();
+    let config = Config::load(&name, &sets).context("the configuration of REC; name it with --rec-config")?;
+    Ok(Rec::Train(Box::new(config)))
+}

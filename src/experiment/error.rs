@@ -1,0 +1,77 @@
+//! What can go wrong while an experiment is planned or made.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::checkpoint::CheckpointError;
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::eval::EvalError;
+use crate::model::ModelError;
+use crate::pseudo::PseudoError;
+use crate::report::ReportError;
+use crate::train::TrainError;
+
+/// Every message names the file and what to do.
+#[derive(Debug, Error)]
+pub enum ExperimentError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Data(Box<DataError>),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Checkpoint(Box<CheckpointError>),
+    #[error(transparent)]
+    Eval(Box<EvalError>),
+    #[error(transparent)]
+    Pseudo(Box<PseudoError>),
+    #[error(transparent)]
+    Train(Box<TrainError>),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+
+    #[error("{path} can't be read ({problem}); remove the folder {}, its step is then made anew", folder(path).display())]
+    Step { path: PathBuf, problem: String },
+
+    #[error("the pipeline trains outlines, this configuration has model.task = {task}; take one of res/…")]
+    NotOutlines { task: String },
+
+    #[error("{ratio} % is no share to label; expected 1 to 99 (--full adds the fully supervised model)")]
+    Ratio { ratio: u32 },
+
+    #[error("{path}: {problem}")]
+    Table { path: String, problem: String },
+
+    #[error("no cell is named {name}; the rows are {known}, a cell is ROW/SEED")]
+    UnknownCell { name: String, known: String },
+}
+
+/// Errors of the modules below are boxed: together they would be large.
+macro_rules! boxed {
+    ($($variant:ident($error:ty)),*) => {$(
+        impl From<$error> for ExperimentError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+boxed!(Data(DataError), Checkpoint(CheckpointError), Eval(EvalError), Pseudo(PseudoError), Train(TrainError));
+
+fn folder(path: &std::path::Path) -> &std::path::Path {
+    path.parent().unwrap_or(path)
+}
+
+impl ExperimentError {
+    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

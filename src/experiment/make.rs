@@ -1,0 +1,256 @@
+//! Making one step.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Device;
+
+use super::source::TRAIN;
+use super::step::{
+    Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
+};
+use super::store::{Claim, StepStore, write_text};
+use super::{Done, ExperimentError, LabelQuality, Outcome, SplitScores, Step, Trained};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, Task};
+use crate::data::{Annotations, Dataset, INSTANCES};
+use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
+use crate::pseudo::{
+    Asked, Judge, Labelling, PickOptions, Picked, Predictions, SampleOptions, label, pick, pick_file,
+    sample_file, sample_into,
+};
+use crate::report::{Log, Protocol, ResultRow, Weights};
+use crate::train::{Outcome as Ended, RunFolder, Trainer};
+
+/// Expressions in a batch, where nothing is learnt.
+const BATCH: usize = 32;
+const PREDICTIONS: &str = "predictions.jsonl";
+const VERDICTS: &str = "verdicts.csv";
+
+/// Where and with what steps are made.
+pub struct Workplace<'a> {
+    pub store: &'a StepStore,
+    pub device: &'a Device,
+    pub log: &'a Log,
+    /// Asked now and then; true ends the work so that it can be gone on with.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// How making a step ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Made {
+    Done(Done),
+    /// Asked to stop; it goes on from there next time.
+    Stopped,
+    /// Another process is making it.
+    Busy,
+}
+
+impl Workplace<'_> {
+    /// Makes a step whose needs are done, unless it is done itself; says `title` when it begins.
+    pub fn make(&self, step: &Step, title: &str) -> Result<Made, ExperimentError> {
+        if let Some(done) = self.store.done(step)? {
+            return Ok(Made::Done(done));
+        }
+        let Some(claim) = self.store.claim(step)? else { return Ok(Made::Busy) };
+        // Another process may have finished it in between.
+        if let Some(done) = self.store.done(step)? {
+            return Ok(Made::Done(done));
+        }
+        if (self.stop)() {
+            return Ok(Made::Stopped);
+        }
+        self.log.line(format!("{title}: {}", claim.folder.display()))?;
+        let started = Instant::now();
+        let made = match &step.work {
+            Work::Train(training) => self.train(training, &claim)?,
+            Work::Sample(sampling) => Some(draw(sampling, &claim.folder)?),
+            Work::Label(labels) => Some(self.label(labels, &claim)?),
+            Work::Pick(picking) => Some(self.pick(picking, &claim)?),
+            Work::Evaluate(evaluation) => self.evaluate(evaluation, &claim)?,
+        };
+        let Some((outcome, seconds)) = made else { return Ok(Made::Stopped) };
+        let done = Done { seconds: seconds.unwrap_or(started.elapsed().as_secs_f64()), outcome };
+        claim.finish(&done)?;
+        Ok(Made::Done(done))
+    }
+
+    fn train(&self, training: &Training, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
+        let config = self.resolved(training);
+        let folder = claim.folder.join("run");
+        let log = Log::bars();
+        let mut trainer = if folder.join("checkpoints/latest").exists() {
+            let mut checkpoint = Checkpoint::open(&folder)?;
+            checkpoint.config = config;
+            Trainer::resume(&checkpoint, self.device, log)?
+        } else {
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).map_err(ExperimentError::io(&folder))?;
+            }
+            let run = RunFolder::at(folder, &config)?;
+            Trainer::begin(config, run, Weights::Raw, self.device, log)?
+        };
+        if trainer.run(&|_| (self.stop)())? == Ended::Stopped {
+            return Ok(None);
+        }
+        let (state, weights) = (trainer.state(), best_weights(&training.config));
+        let rows =
+            state.scores.iter().filter(|row| row.protocol == Protocol::Standard && row.weights == weights);
+        let score = |row: &ResultRow| match training.config.model.task {
+            Task::Detection => row.box_acc,
+            Task::Segmentation | Task::MultiTask => row.miou,
+        };
+        let curve = rows.filter_map(|row| Some((row.step, score(row)?))).collect();
+        let outcome = Outcome::Trained(Trained { steps: state.step, curve });
+        Ok(Some((outcome, Some(state.seconds))))
+    }
+
+    /// The configuration of a training with the places of its inputs.
+    fn resolved(&self, training: &Training) -> Config {
+        let mut config = training.config.clone();
+        config.data.train_annotations = match &training.annotations {
+            Annotated::All => INSTANCES.to_owned(),
+            Annotated::Some(step) => self.annotations_of(step).display().to_string(),
+        };
+        config.train.finetune_from = training.from.as_ref().map(|from| match from {
+            Origin::Given { path, .. } => path.clone(),
+            Origin::Made(step) => self.run_of(step),
+        });
+        // Nothing here needs more than the last one, and the best one as it comes.
+        config.train.keep = 1;
+        config
+    }
+
+    fn run_of(&self, step: &Step) -> PathBuf {
+        self.store.folder(step).join("run")
+    }
+
+    /// The annotation file that a step wrote.
+    fn annotations_of(&self, step: &Step) -> PathBuf {
+        let name = match &step.work {
+            Work::Sample(sampling) => sample_file(sampling.ratio),
+            Work::Pick(picking) => pick_file(picking.ratio),
+            Work::Train(_) | Work::Label(_) | Work::Evaluate(_) => INSTANCES.to_owned(),
+        };
+        self.store.folder(step).join(name)
+    }
+
+    fn label(&self, labels: &Labels, claim: &Claim) -> Result<Gained, ExperimentError> {
+        let checkpoint = Checkpoint::open(&self.run_of(&labels.by))?;
+        let config = Config { data: labels.config.data.clone(), ..checkpoint.config.clone() };
+        let network = checkpoint.network(labels.weights, self.device)?;
+        let dataset = Dataset::open(&config.data, INSTANCES, TRAIN)?;
+        let labelling = Labelling {
+            network: &network,
+            weights: labels.weights,
+            checkpoint: &checkpoint,
+            config: &config,
+            dataset: &Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone())),
+            device: self.device,
+            expressions: Asked::First,
+            batch_size: BATCH,
+            force: false,
+        };
+        let labelled = label(&labelling, &claim.folder.join(PREDICTIONS), &Log::bars())?;
+        Ok((Outcome::Labelled { referents: labelled.referents }, None))
+    }
+
+    fn pick(&self, picking: &Picking, claim: &Claim) -> Result<Gained, ExperimentError> {
+        let LabelMethod::Rpp { threshold, masks } = picking.method;
+        let all = Annotations::read(&picking.source.path)?;
+        let labelled = Annotations::read(&self.annotations_of(&picking.sample))?;
+        let predictions = Predictions::read(&self.store.folder(&picking.labels).join(PREDICTIONS))?;
+        let options = PickOptions { judge: Judge { threshold }, masks, force: true };
+        let out = claim.folder.join(pick_file(picking.ratio));
+        let picked = pick(&all, &labelled, &predictions, &out, &options)?;
+        write_text(&claim.folder.join(VERDICTS), &verdicts(&picked))?;
+        Ok((Outcome::Picked(quality(&picked)), None))
+    }
+
+    fn evaluate(&self, evaluation: &Evaluation, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
+        let checkpoint = Checkpoint::open(&self.run_of(&evaluation.of))?;
+        let config = Config { data: evaluation.config.data.clone(), ..checkpoint.config.clone() };
+        let network = checkpoint.network(evaluation.weights, self.device)?;
+        let log = Log::bars().with_file(&claim.folder.join("log.txt"))?;
+        let mut splits = Vec::new();
+        let mut whole: Option<Dataset> = None;
+        for split in &evaluation.splits {
+            let dataset = match &whole {
+                Some(dataset) => dataset.split(split)?,
+                None => Dataset::open(&config.data, INSTANCES, split)?,
+            };
+            let asked = Arc::new(dataset.split(split)?.with_vocabulary(checkpoint.vocabulary.clone()));
+            whole = Some(dataset);
+            let options = EvalOptions {
+                batch_size: BATCH,
+                workers: config.data.workers,
+                stop: Some(&self.stop),
+                ..EvalOptions::default()
+            };
+            let networks = [(evaluation.weights, &network)];
+            let report = match evaluate(&networks, &asked, &config, self.device, options, &log) {
+                Err(EvalError::Stopped) => return Ok(None),
+                report => report?,
+            };
+            log.line(report.table().to_string())?;
+            splits.extend(split_scores(&report));
+        }
+        Ok(Some((Outcome::Evaluated { splits }, None)))
+    }
+}
+
+/// What came of it, and the seconds where they are known better than by the clock.
+type Gained = (Outcome, Option<f64>);
+
+fn draw(sampling: &Sampling, folder: &Path) -> Result<Gained, ExperimentError> {
+    let all = Annotations::read(&sampling.source.path)?;
+    let Sampling { ratio, seed, .. } = *sampling;
+    let drawn =
+        sample_into(folder, &all, &SampleOptions { split: TRAIN.to_owned(), ratio, seed, force: true })?;
+    Ok((Outcome::Drawn { records: drawn.records, of: drawn.of }, None))
+}
+
+/// A line for each referent without a mask of its own.
+fn verdicts(picked: &Picked) -> String {
+    let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let lines = picked.verdicts.iter().map(|verdict| {
+        let judgement = &verdict.judgement;
+        let term = judgement.projection_term.map(f64::from);
+        let (referent, kept) = (verdict.referent, u8::from(judgement.kept));
+        format!("{referent},{},{kept},{}\n", cell(term), cell(verdict.true_iou))
+    });
+    "referent,projection_term,kept,true_iou\n".to_owned() + &lines.collect::<String>()
+}
+
+fn quality(picked: &Picked) -> LabelQuality {
+    let kept = picked.verdicts.iter().filter(|verdict| verdict.judgement.kept);
+    let ious: Vec<f64> = kept.filter_map(|verdict| verdict.true_iou).collect();
+    let share = |above: f64| {
+        let hits = ious.iter().filter(|&&iou| iou > above).count();
+        (!ious.is_empty()).then(|| 100.0 * hits as f64 / ious.len() as f64)
+    };
+    let percent = |share: Option<f64>| share.map(|share| 100.0 * share);
+    LabelQuality {
+        labelled: picked.labelled,
+        unlabelled: picked.verdicts.len(),
+        kept: picked.kept,
+        iou: percent(picked.true_iou_of_kept),
+        p50: share(0.5),
+        p90: share(0.9),
+        iou_of_rejected: percent(picked.true_iou_of_rejected),
+    }
+}
+
+fn split_scores(report: &SplitReport) -> Option<SplitScores> {
+    let result = report.results.iter().find(|result| result.protocol == Protocol::Standard)?;
+    let mark = |mark| report.mark(mark, Protocol::Standard).and_then(|scores| scores.miou);
+    Some(SplitScores {
+        split: report.split.clone(),
+        expressions: result.expressions,
+        scores: result.scores,
+        blind: mark(Mark::Blind),
+        permuted: mark(Mark::Permuted),
+        ceiling: mark(Mark::Ceiling),
+    })
+}

@@ -1,0 +1,108 @@
+//! From what a user wants to steps.
+
+use std::sync::Arc;
+
+use super::ExperimentError;
+use super::source::DataSource;
+use super::step::{
+    Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Step, Training, Work, best_weights,
+};
+use crate::config::{Config, Task};
+
+/// One experiment: a network and how it is trained, the share of masks, the seed.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Of the trainings of outlines.
+    pub res: Config,
+    /// What they all begin with.
+    pub rec: Rec,
+    pub source: Arc<DataSource>,
+    /// Percent of the masks.
+    pub ratio: u32,
+    /// Of the sample and of the trainings of outlines.
+    pub seed: u64,
+}
+
+/// Step 1.
+#[derive(Clone, Debug)]
+pub enum Rec {
+    Given(Origin),
+    Train(Box<Config>),
+}
+
+/// What the last training learns from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Supervision {
+    /// The sample's masks.
+    Sample,
+    /// The sample's masks and labels made with their help.
+    Labels(LabelMethod),
+    /// All masks.
+    Full,
+}
+
+/// The steps that lead to one model's scores.
+#[derive(Clone, Debug)]
+pub struct Arm {
+    pub training: Arc<Step>,
+    pub pick: Option<Arc<Step>>,
+    pub evaluation: Arc<Step>,
+}
+
+impl Recipe {
+    pub fn arm(&self, supervision: Supervision) -> Result<Arm, ExperimentError> {
+        if self.res.model.task == Task::Detection {
+            let task = "detection".to_owned();
+            return Err(ExperimentError::NotOutlines { task });
+        }
+        let sample = || {
+            let (source, seed) = (Arc::clone(&self.source), self.seed);
+            match self.ratio {
+                ratio @ 1..100 => Ok(Step::new(Work::Sample(Sampling { source, ratio, seed }))),
+                ratio => Err(ExperimentError::Ratio { ratio }),
+            }
+        };
+        let (annotations, pick) = match supervision {
+            Supervision::Full => (Annotated::All, None),
+            Supervision::Sample => (Annotated::Some(sample()?), None),
+            Supervision::Labels(method) => {
+                let pick = self.pick(sample()?, method);
+                (Annotated::Some(Arc::clone(&pick)), Some(pick))
+            }
+        };
+        let training = self.training(annotations);
+        let evaluation = Step::new(Work::Evaluate(Box::new(Evaluation {
+            source: Arc::clone(&self.source),
+            config: self.res.clone(),
+            of: Arc::clone(&training),
+            weights: best_weights(&self.res),
+            splits: self.res.data.test_splits.clone(),
+        })));
+        Ok(Arm { training, pick, evaluation })
+    }
+
+    fn pick(&self, sample: Arc<Step>, method: LabelMethod) -> Arc<Step> {
+        let by = self.training(Annotated::Some(Arc::clone(&sample)));
+        let source = || Arc::clone(&self.source);
+        let weights = best_weights(&self.res);
+        let labels = Labels { source: source(), config: self.res.clone(), by, weights };
+        let labels = Step::new(Work::Label(Box::new(labels)));
+        Step::new(Work::Pick(Picking { source: source(), ratio: self.ratio, sample, labels, method }))
+    }
+
+    fn training(&self, annotations: Annotated) -> Arc<Step> {
+        let mut config = self.res.clone();
+        config.train.seed = self.seed;
+        let from = match &self.rec {
+            Rec::Given(origin) => origin.clone(),
+            Rec::Train(config) => Origin::Made(Step::new(Work::Train(Box::new(Training {
+                config: (**config).clone(),
+                source: Arc::clone(&self.source),
+                from: None,
+                annotations: Annotated::All,
+            })))),
+        };
+        let source = Arc::clone(&self.source);
+        Step::new(Work::Train(Box::new(Training { config, source, from: Some(from), annotations })))
+    }
+}

@@ -1,0 +1,54 @@
+//! A data set as experiments know it: by what is in its files.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::ExperimentError;
+use crate::config::DataConfig;
+use crate::data::{Dataset, INSTANCES};
+use crate::pseudo::sha256;
+
+/// The split that is learnt from and labelled.
+pub const TRAIN: &str = "train";
+
+/// A data set. Hashes are SHA-256, hexadecimal. Images are known by their names only.
+#[derive(Clone, Debug)]
+pub struct DataSource {
+    /// The file of all records.
+    pub path: PathBuf,
+    pub content: Content,
+    /// Records to learn from.
+    pub referents: usize,
+}
+
+/// What in a data set decides about results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Content {
+    pub annotations: String,
+    /// Words and their numbers.
+    pub vocabulary: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word_vectors: Option<String>,
+}
+
+impl DataSource {
+    pub fn open(config: &DataConfig) -> Result<Self, ExperimentError> {
+        let dataset = Dataset::open(config, INSTANCES, TRAIN)?;
+        let vectors = dataset.word_vectors()?.map(|vectors| {
+            let numbers = vectors.values().iter().map(|value| value.to_string());
+            sha256(&numbers.collect::<Vec<_>>().join(" "))
+        });
+        let content = Content {
+            annotations: sha256(dataset.annotations().text()),
+            vocabulary: sha256(&serde_json::to_string(dataset.vocabulary()).expect("plain data")),
+            word_vectors: vectors,
+        };
+        let path = dataset.annotations().path();
+        Ok(Self { path: absolute(path)?, content, referents: dataset.len() })
+    }
+}
+
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, ExperimentError> {
+    std::path::absolute(path).map_err(ExperimentError::io(path))
+}

@@ -1,0 +1,183 @@
+//! The file that says what a table consists of.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::config::{Config, ConfigError};
+use crate::experiment::{ExperimentError, LabelMethod, Supervision};
+use crate::pseudo::{Judge, Masks};
+
+/// The table that the program brings along.
+const BUILT_IN: &str = include_str!("../../../configs/tables/refshapes.toml");
+const BUILT_IN_NAME: &str = "configs/tables/refshapes.toml";
+
+/// Rows, and what they have in common.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableFile {
+    /// Above the page.
+    pub title: String,
+    /// The configuration of the trainings of outlines, as `train` takes it.
+    pub config: String,
+    /// The checkpoint that all begin with.
+    pub rec: PathBuf,
+    /// Changes of all rows, `key=value`.
+    #[serde(default)]
+    pub set: Vec<String>,
+    #[serde(rename = "row")]
+    pub rows: Vec<Row>,
+    #[serde(default, rename = "compare")]
+    pub comparisons: Vec<Comparison>,
+}
+
+/// One row, of a cell for each seed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Of letters, digits, `-` and `.`; begins with a letter.
+    pub name: String,
+    /// Rows of a group stand together.
+    pub group: String,
+    /// Whether its first cells come before those of others.
+    #[serde(default)]
+    pub main: bool,
+    pub dataset: String,
+    /// Percent of the masks; 100 for `full`.
+    pub ratio: u32,
+    pub method: Method,
+    /// Projection terms below it are kept; the paper's 0.1 if left out.
+    pub threshold: Option<f64>,
+    /// Changes of this row, after those of all.
+    #[serde(default)]
+    pub set: Vec<String>,
+    pub seeds: Vec<u64>,
+}
+
+/// What the model of a row learns from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The sample's masks.
+    Initial,
+    /// These, and labels picked as in the paper.
+    Rpp,
+    /// All masks.
+    Full,
+}
+
+/// Two rows whose difference is shown seed by seed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    pub of: String,
+    pub with: String,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Rpp => "rpp",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl TableFile {
+    /// Reads a file, or the built-in table.
+    pub fn read(path: Option<&Path>) -> Result<Self, ExperimentError> {
+        let (place, text) = match path {
+            Some(path) => (
+                path.display().to_string(),
+                std::fs::read_to_string(path).map_err(ExperimentError::io(path))?,
+            ),
+            None => (BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned()),
+        };
+        let wrong = |problem: String| ExperimentError::Table { path: place.clone(), problem };
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
+        let file: Self = serde_path_to_error::deserialize(table)
+            .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner().message())))?;
+        file.check().map_err(wrong)?;
+        Ok(file)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (place, row) in self.rows.iter().enumerate() {
+            let name = &row.name;
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+            if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(plain) {
+                return Err(format!("row name `{name}`: letters, digits, - and . only, a letter first"));
+            }
+            if self.rows[..place].iter().any(|other| other.name == *name) {
+                return Err(format!("there are two rows `{name}`"));
+            }
+            let expected = if row.method == Method::Full { 100..=100 } else { 1..=99 };
+            if !expected.contains(&row.ratio) {
+                let (low, high) = (expected.start(), expected.end());
+                return Err(format!("row `{name}`: ratio {}, expected {low} to {high}", row.ratio));
+            }
+        }
+        let known = |name: &String| self.rows.iter().any(|row| row.name == *name);
+        let named = self.comparisons.iter().flat_map(|pair| [&pair.of, &pair.with]);
+        match named.into_iter().find(|name| !known(name)) {
+            Some(name) => Err(format!("`compare` names `{name}`, which is no row")),
+            None => Ok(()),
+        }
+    }
+
+    /// The configuration of a row; `sets` come last.
+    pub fn config_of(&self, row: &Row, sets: &[String]) -> Result<Config, ConfigError> {
+        let dataset = format!("data.dataset={}", row.dataset);
+        let sets = [&self.set[..], &[dataset], &row.set, sets].concat();
+        Config::load(&self.config, &sets)
+    }
+}
+
+impl Row {
+    pub fn supervision(&self) -> Supervision {
+        match self.method {
+            Method::Initial => Supervision::Sample,
+            Method::Full => Supervision::Full,
+            Method::Rpp => {
+                let threshold = self.threshold.unwrap_or(Judge::default().threshold);
+                Supervision::Labels(LabelMethod::Rpp { threshold, masks: Masks::Predicted })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_table_is_right() {
+        let file = TableFile::read(None).expect("the built-in table");
+        for row in &file.rows {
+            file.config_of(row, &[]).unwrap_or_else(|error| panic!("{}: {error}", row.name));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let row =
+            "[[row]]\nname = \"a\"\ngroup = \"g\"\ndataset = \"d\"\nmethod = \"initial\"\nseeds = [1]\n";
+        let head = "title = \"t\"\nconfig = \"res/refshapes\"\nrec = \"r\"\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("table.toml");
+        for (text, expected) in [
+            (format!("{head}{row}ratio = 100\n"), "row `a`: ratio 100, expected 1 to 99"),
+            (format!("{head}{row}ratio = 5\n{row}ratio = 5\n"), "there are two rows `a`"),
+            (format!("{head}{row}ratio = \"x\"\n"), "row[0].ratio"),
+            (
+                format!("{head}{row}ratio = 5\n[[compare]]\nof = \"a\"\nwith = \"b\"\n"),
+                "`b`, which is no row",
+            ),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            let error = TableFile::read(Some(&path)).expect_err("a mistake").to_string();
+            assert!(error.contains(expected) && error.contains("table.toml"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Lines against a common axis.
+
+use image::RgbImage;
+use plotters::prelude::*;
+
+use super::ReportError;
+use super::plot::{FONT, colour, failed, font};
+
+const SIZE: (u32, u32) = (860, 540);
+
+/// A chart of several lines.
+#[derive(Clone, Debug)]
+pub struct Chart<'a> {
+    pub title: &'a str,
+    pub x: &'a str,
+    pub y: &'a str,
+    /// Logarithmic x, marked at these places.
+    pub marks: Option<&'a [f64]>,
+    pub lines: Vec<Line>,
+}
+
+/// Points from left to right, each with how far up and down it spreads.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub name: String,
+    /// x, y, spread.
+    pub points: Vec<(f64, f64, f64)>,
+}
+
+impl Chart<'_> {
+    pub fn draw(&self) -> Result<RgbImage, ReportError> {
+        font()?;
+        let points = || self.lines.iter().flat_map(|line| &line.points).filter(|point| point.1.is_finite());
+        let fold = |of: fn(&(f64, f64, f64)) -> f64, start: f64, with: fn(f64, f64) -> f64| {
+            points().map(of).fold(start, with)
+        };
+        let low = fold(|p| p.1 - p.2, f64::INFINITY, f64::min);
+        let high = fold(|p| p.1 + p.2, f64::NEG_INFINITY, f64::max);
+        let room = (0.06 * (high - low)).max(0.5);
+        let y = if low <= high { low - room..high + room } else { 0.0..1.0 };
+        let across = |value: f64| if self.marks.is_some() { value.max(1e-9).log10() } else { value };
+        let left = points().map(|p| across(p.0)).fold(f64::INFINITY, f64::min);
+        let right = points().map(|p| across(p.0)).fold(f64::NEG_INFINITY, f64::max);
+        let room = (0.02 * (right - left)).max(1e-3);
+        let x = if left <= right { left - room..right + room } else { 0.0..1.0 };
+        let mut pixels = vec![255; (SIZE.0 * SIZE.1 * 3) as usize];
+        {
+            let root = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
+            root.fill(&WHITE).map_err(failed)?;
+            let mut chart = ChartBuilder::on(&root)
+                .caption(self.title, (FONT, 20))
+                .margin(12)
+                .x_label_area_size(44)
+                .y_label_area_size(60)
+                .build_cartesian_2d(x, y)
+                .map_err(failed)?;
+            chart
+                .configure_mesh()
+                .x_desc(self.x)
+                .y_desc(self.y)
+                .x_labels(if self.marks.is_some() { 0 } else { 8 })
+                .x_label_formatter(&|v| format!("{v:.0}"))
+                .y_label_formatter(&|v| format!("{v:.0}"))
+                .label_style((FONT, 14))
+                .axis_desc_style((FONT, 16))
+                .light_line_style(TRANSPARENT)
+                .draw()
+                .map_err(failed)?;
+            let bottom = chart.y_range().start;
+            for &mark in self.marks.unwrap_or_default() {
+                let text = Text::new(format!("{mark}"), (across(mark), bottom), (FONT, 14).into_font());
+                let tick = Circle::new((across(mark), bottom), 3, BLACK.filled());
+                chart.draw_series([tick]).map_err(failed)?;
+                chart.draw_series([text]).map_err(failed)?;
+            }
+            for (index, line) in self.lines.iter().enumerate() {
+                let style = colour(index).stroke_width(2);
+                let places = line.points.iter().map(|&(x, y, _)| (across(x), y));
+                let name = match line.points.last() {
+                    Some((_, last, _)) => format!("{} {last:.1}", line.name),
+                    None => line.name.clone(),
+                };
+                chart
+                    .draw_series(LineSeries::new(places, style).point_size(3))
+                    .map_err(failed)?
+                    .label(name)
+                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
+                let spreads = line.points.iter().filter(|point| point.2 > 0.0).map(|&(x, y, spread)| {
+                    PathElement::new(
+                        [(across(x), y - spread), (across(x), y + spread)],
+                        colour(index).stroke_width(1),
+                    )
+                });
+                chart.draw_series(spreads).map_err(failed)?;
+            }
+            if !self.lines.is_empty() {
+                chart
+                    .configure_series_labels()
+                    .position(SeriesLabelPosition::LowerRight)
+                    .label_font((FONT, 14))
+                    .background_style(WHITE.mix(0.85))
+                    .border_style(BLACK.mix(0.25))
+                    .draw()
+                    .map_err(failed)?;
+            }
+            root.present().map_err(failed)?;
+        }
+        RgbImage::from_raw(SIZE.0, SIZE.1, pixels)
+            .ok_or_else(|| ReportError::Plot("wrong buffer size".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::PALETTE;
+
+    #[test]
+    fn every_line_is_seen() {
+        let line = |name: &str, height: f64| Line {
+            name: name.into(),
+            points: [1.0, 5.0, 10.0, 100.0].map(|x: f64| (x, height + x.log10(), 0.5)).to_vec(),
+        };
+        let chart = Chart {
+            title: "t",
+            x: "share",
+            y: "mIoU",
+            marks: Some(&[1.0, 5.0, 10.0, 100.0]),
+            lines: vec![line("one", 40.0), line("other", 50.0)],
+        };
+        for chart in [chart.clone(), Chart { marks: None, ..chart.clone() }] {
+            let picture = chart.draw().expect("drawn");
+            for colour in &PALETTE[..2] {
+                assert!(picture.pixels().filter(|pixel| pixel.0 == *colour).count() > 200);
+            }
+        }
+        Chart { lines: Vec::new(), ..chart }.draw().expect("nothing to draw is no error");
+    }
+}
