@@ -248,6 +248,18 @@ fn cuda_that_is_not_built_in() {
 }
 
 #[test]
+fn what_is_counted_without_its_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (out, _) = works(folder.path(), &["info", "res/refcoco-unc"]);
+    assert!(
+        out.contains("note: 0 words, as the data can't be read; --words N sets them (cannot read"),
+        "{out}"
+    );
+    let (out, _) = works(folder.path(), &["info", "res/refcoco-unc", "--words", "64"]);
+    assert!(out.contains("104 431 721") && !out.contains("note:"), "{out}");
+}
+
+#[test]
 fn a_reader_of_the_output_that_leaves_early() {
     let folder = tempfile::tempdir().expect("a folder");
     let pickle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/token_to_ix.p4.pkl");

@@ -223,3 +223,74 @@ fn a_signal_finishes_the_step_saves_and_says_so() {
     assert_eq!(results(&run), results(&straight));
     assert!(tensors(&run) == tensors(&straight), "the tensors differ");
 }
+
+/// `data.max_bad` is of an epoch, however often it is broken off.
+#[test]
+fn unreadable_images_are_counted_across_pauses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut images: Vec<PathBuf> = std::fs::read_dir(root.join("images/refshapes"))
+        .expect("images")
+        .map(|entry| entry.expect("an image").path())
+        .collect();
+    images.sort();
+    // The first images are those of train.
+    for image in &images[..3] {
+        std::fs::write(image, b"no image").expect("written");
+    }
+    let mut config = config(&root);
+    config.train.epochs = 1;
+    config.train.accumulate = 1;
+    for (max_bad, enough) in [(3, true), (2, false)] {
+        config.data.max_bad = max_bad;
+        let run = folder.path().join(max_bad.to_string());
+        let mut trainer = begin(config.clone(), run.clone());
+        let outcome = loop {
+            let step = trainer.state().step;
+            match trainer.run(&|state| state.step > step) {
+                Ok(Outcome::Stopped) => trainer = resume(&run),
+                other => break other,
+            }
+        };
+        match outcome {
+            Ok(outcome) => {
+                assert!(enough && outcome == Outcome::Finished && trainer.state().bad_images.is_empty())
+            }
+            Err(error) => {
+                assert!(
+                    !enough && error.to_string().contains("3 images could not be read in this epoch"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_log_names_the_parts_of_the_loss_and_a_stop_of_the_last_evaluation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut config = config(&root);
+    config.train.epochs = 1;
+    config.train.log_every = 1;
+    config.model.auxiliary.grounding_weight = 0.5;
+    let run = RunFolder::at(folder.path().join("run"), &config).expect("a run folder");
+    let log = run.log();
+    let speaking = Log::quiet().with_file(&log).expect("a log");
+    let mut trainer = Trainer::begin(config, run, Weights::Raw, &Device::Cpu, speaking).expect("a trainer");
+    trainer.run(&|_| false).expect("trained");
+    trainer.conclude(&|_| true).expect("told");
+
+    let text = std::fs::read_to_string(log).expect("the log");
+    let line = text.lines().find(|line| line.contains("  step 1  ")).expect("a line of the first step");
+    let number = |name: &str| -> f64 {
+        let rest = line.split_once(&format!("{name} ")).expect(name).1;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        rest[..end].parse().expect("a number")
+    };
+    let sum = number("(tokens") + 0.5 * number("grounding");
+    assert!((number("loss") - sum).abs() < 2e-4, "{line}");
+    assert!(text.contains("stopped in the last evaluation") && text.contains("next: "), "{text}");
+}

@@ -1,5 +1,7 @@
 //! Where a training stands.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::report::ResultRow;
@@ -22,6 +24,9 @@ pub struct TrainState {
     pub lr: f64,
     /// Updates of the averaged weights (quirk 49).
     pub ema_updates: u64,
+    /// Images of the epoch in progress that could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bad_images: Vec<PathBuf>,
     /// Sum of the losses of the batches since the last evaluation, and their number.
     pub loss_sum: f64,
     pub loss_batches: usize,

@@ -11,7 +11,7 @@ use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, changed, open_checkpoint};
+use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -91,6 +91,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
             None => Dataset::open(&config.data, "instances.json", split)?,
         };
         let asked = Arc::new(dataset.split(split)?.with_vocabulary(checkpoint.vocabulary.clone()));
+        warn_of_unknown_words(&asked, &log)?;
         opened = Some(dataset);
         let options = EvalOptions {
             batch_size: args.batch_size.get(),

@@ -24,9 +24,14 @@ pub struct InfoArgs {
 
 pub fn run(args: &InfoArgs) -> Result<()> {
     let config = args.config.load()?;
+    let mut note = None;
     let words = args.words.unwrap_or_else(|| {
-        let file = &config.data.train_annotations;
-        Dataset::open(&config.data, file, "train").map_or(0, |dataset| dataset.vocabulary().len())
+        let opened = Dataset::open(&config.data, &config.data.train_annotations, "train");
+        let read = opened.map(|dataset| dataset.vocabulary().len());
+        read.unwrap_or_else(|error| {
+            note = Some(format!("note: 0 words, as the data can't be read; --words N sets them ({error})"));
+            0
+        })
     });
     let size = config.data.image_size.next_multiple_of(config.model.darknet.stride());
     let parts = parts(&config.model, words, config.data.max_words, (size, size));
@@ -46,7 +51,8 @@ pub fn run(args: &InfoArgs) -> Result<()> {
     table.row(row("all", sum));
     let (name, tokens) = (args.config.name(), config.model.positions());
     say(format_args!("{name}: {size} x {size} pixels, {words} words, {tokens} tokens"))?;
-    Ok(say(table)?)
+    say(table)?;
+    Ok(note.map_or(Ok(()), say)?)
 }
 
 /// 104 431 721

@@ -10,7 +10,7 @@ use partial_res::data::{Dataset, INSTANCES};
 use partial_res::pseudo::{Asked, Labelling, label, predictions_file};
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, changed, open_checkpoint};
+use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Expressions {
@@ -63,6 +63,7 @@ pub fn run(args: LabelArgs) -> Result<()> {
     let network = checkpoint.network(args.weights, &device)?;
     let dataset = Dataset::open(&config.data, INSTANCES, &args.split)?;
     let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
+    warn_of_unknown_words(&dataset, &log)?;
     let out = args.out.unwrap_or_else(|| predictions_file(dataset.annotations().path()));
     let labelling = Labelling {
         network: &network,

@@ -11,10 +11,12 @@ use candle_core::Device;
 use clap::Args;
 use partial_res::checkpoint::Checkpoint;
 use partial_res::config::{Config, ConfigError, DEFAULT};
+use partial_res::data::Dataset;
 use partial_res::device::DeviceChoice;
 use partial_res::hub::{Hub, RepositoryId};
 use partial_res::report::Log;
 use partial_res::shapes;
+use partial_res::text::Coverage;
 
 /// CONFIG and `--set`.
 #[derive(Args, Debug)]
@@ -60,6 +62,18 @@ pub fn say(line: impl Display) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Says so where the vocabulary of a checkpoint knows little of what is asked about a split.
+pub fn warn_of_unknown_words(dataset: &Dataset, log: &Log) -> Result<()> {
+    let referents = dataset.referents().iter();
+    let expressions = referents.flat_map(|referent| referent.expressions.iter().map(String::as_str));
+    let coverage = Coverage::of(dataset.vocabulary(), expressions);
+    if coverage.is_poor() {
+        let split = dataset.split_name();
+        log.line(format!("WARNING: {split}: {coverage}; the network reads them all as one unknown word"))?;
+    }
+    Ok(())
 }
 
 /// A checkpoint by path, or by OWNER/NAME from the Hub.

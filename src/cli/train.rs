@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use partial_res::checkpoint::TrainState;
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 use partial_res::train::{Outcome, RunFolder, Trainer};
@@ -72,8 +73,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
         }
     };
     let stop = signals()?;
-    match trainer.run(&|_| stop.load(Ordering::Relaxed))? {
-        Outcome::Finished => trainer.conclude()?,
+    let stop = |_: &TrainState| stop.load(Ordering::Relaxed);
+    match trainer.run(&stop)? {
+        Outcome::Finished => trainer.conclude(&stop)?,
         Outcome::Stopped => {}
     }
     Ok(())

@@ -135,6 +135,12 @@ impl Loader {
         Self { shared, workers, max_bad, bad: BTreeSet::new() }
     }
 
+    /// Counts these files, met before the epoch was broken off, among the unreadable ones.
+    pub fn having_met(mut self, bad: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.bad.extend(bad);
+        self
+    }
+
     /// The files that could not be read so far.
     pub fn bad(&self) -> &BTreeSet<PathBuf> {
         &self.bad

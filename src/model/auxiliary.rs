@@ -53,6 +53,17 @@ pub struct AuxiliaryLosses {
 }
 
 impl AuxiliaryLosses {
+    /// Those that are on, by name.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+        let all = [
+            ("grounding", &self.grounding),
+            ("grounding box", &self.grounding_box),
+            ("attention", &self.attention),
+            ("pretext", &self.pretext),
+        ];
+        all.into_iter().filter_map(|(name, part)| Some((name, part.as_ref()?)))
+    }
+
     /// The weighted sum with another loss.
     pub fn add_to(&self, loss: &Tensor, cfg: &AuxiliaryConfig) -> Result<Tensor> {
         let parts = [

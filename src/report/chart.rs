@@ -4,7 +4,7 @@ use image::RgbImage;
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::plot::{FONT, colour, failed, font};
+use super::axes::{self, FONT, colour, failed, legend};
 
 const SIZE: (u32, u32) = (860, 540);
 
@@ -29,7 +29,6 @@ pub struct Line {
 
 impl Chart<'_> {
     pub fn draw(&self) -> Result<RgbImage, ReportError> {
-        font()?;
         let points = || self.lines.iter().flat_map(|line| &line.points).filter(|point| point.1.is_finite());
         let fold = |of: fn(&(f64, f64, f64)) -> f64, start: f64, with: fn(f64, f64) -> f64| {
             points().map(of).fold(start, with)
@@ -43,11 +42,8 @@ impl Chart<'_> {
         let right = points().map(|p| across(p.0)).fold(f64::NEG_INFINITY, f64::max);
         let room = (0.02 * (right - left)).max(1e-3);
         let x = if left <= right { left - room..right + room } else { 0.0..1.0 };
-        let mut pixels = vec![255; (SIZE.0 * SIZE.1 * 3) as usize];
-        {
-            let root = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-            root.fill(&WHITE).map_err(failed)?;
-            let mut chart = ChartBuilder::on(&root)
+        axes::picture(SIZE, |root| {
+            let mut chart = ChartBuilder::on(root)
                 .caption(self.title, (FONT, 20))
                 .margin(12)
                 .x_label_area_size(44)
@@ -93,20 +89,9 @@ impl Chart<'_> {
                 });
                 chart.draw_series(spreads).map_err(failed)?;
             }
-            if !self.lines.is_empty() {
-                chart
-                    .configure_series_labels()
-                    .position(SeriesLabelPosition::LowerRight)
-                    .label_font((FONT, 14))
-                    .background_style(WHITE.mix(0.85))
-                    .border_style(BLACK.mix(0.25))
-                    .draw()
-                    .map_err(failed)?;
-            }
-            root.present().map_err(failed)?;
-        }
-        RgbImage::from_raw(SIZE.0, SIZE.1, pixels)
-            .ok_or_else(|| ReportError::Plot("wrong buffer size".into()))
+            // Without a series there is nothing to name.
+            if self.lines.is_empty() { Ok(()) } else { legend(&mut chart, SeriesLabelPosition::LowerRight) }
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use image::RgbImage;
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::plot::{FONT, colour, failed, font};
+use super::axes::{self, FONT, colour, failed, legend};
 
 const SIZE: (u32, u32) = (760, 480);
 const BINS: usize = 50;
@@ -26,18 +26,14 @@ pub struct Histogram<'a> {
 
 impl Histogram<'_> {
     pub fn draw(&self) -> Result<RgbImage, ReportError> {
-        font()?;
         let bin = |value: f64| ((value / self.up_to * BINS as f64).max(0.0) as usize).min(BINS - 1);
         let mut counts = [[0usize; BINS]; 2];
         for (counts, (_, values)) in counts.iter_mut().zip(&self.groups) {
             values.iter().for_each(|&value| counts[bin(value)] += 1);
         }
         let highest = (0..BINS).map(|i| counts[0][i] + counts[1][i]).max().unwrap_or(0).max(1);
-        let mut pixels = vec![255; (SIZE.0 * SIZE.1 * 3) as usize];
-        {
-            let root = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-            root.fill(&WHITE).map_err(failed)?;
-            let mut chart = ChartBuilder::on(&root)
+        axes::picture(SIZE, |root| {
+            let mut chart = ChartBuilder::on(root)
                 .caption(self.title, (FONT, 20))
                 .margin(12)
                 .x_label_area_size(44)
@@ -76,18 +72,8 @@ impl Histogram<'_> {
                 .map_err(failed)?
                 .label(format!("limit: {}", self.limit))
                 .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], BLACK));
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .label_font((FONT, 14))
-                .background_style(WHITE.mix(0.85))
-                .border_style(BLACK.mix(0.25))
-                .draw()
-                .map_err(failed)?;
-            root.present().map_err(failed)?;
-        }
-        RgbImage::from_raw(SIZE.0, SIZE.1, pixels)
-            .ok_or_else(|| ReportError::Plot("wrong buffer size".into()))
+            legend(&mut chart, SeriesLabelPosition::UpperRight)
+        })
     }
 }
 

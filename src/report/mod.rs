@@ -1,5 +1,6 @@
 //! What a run leaves for people: log, progress, `results.csv`, curves, overlays, tables.
 
+mod axes;
 mod canvas;
 mod chart;
 mod error;

@@ -2,21 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::LazyLock;
 
 use image::RgbImage;
-use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::register_font;
 
-use super::canvas::PALETTE;
+use super::axes::{self, Area, FONT, colour, failed, legend};
 use super::{Protocol, ReportError, ResultRow, Weights, read_results, save_picture};
 
-pub(super) const FONT: &str = "sans-serif";
 const PANEL: (u32, u32) = (620, 500);
-
-static FONT_READY: LazyLock<bool> =
-    LazyLock::new(|| register_font(FONT, FontStyle::Normal, dejavu::sans::regular()).is_ok());
 
 /// Draws the curves of `results.csv` into a PNG: training loss and learning rate, mIoU, box accuracy,
 /// each against epochs.
@@ -30,7 +23,6 @@ pub fn plot_results(csv: &Path, png: &Path) -> Result<(), ReportError> {
 
 /// The curves as a picture. A panel without a value is left out.
 pub fn draw_results(rows: &[ResultRow]) -> Result<RgbImage, ReportError> {
-    font()?;
     let loss: Curve = rows.iter().filter_map(|row| Some((row.epoch as f64, row.loss?))).collect();
     let lr: Curve = rows.iter().filter_map(|row| Some((row.epoch as f64, row.lr?))).collect();
     let miou = score_curves(rows, |row| row.miou);
@@ -39,10 +31,7 @@ pub fn draw_results(rows: &[ResultRow]) -> Result<RgbImage, ReportError> {
     let panels = [!loss.is_empty(), !miou.is_empty(), !boxes.is_empty()];
     let count = panels.iter().filter(|&&shown| shown).count().max(1);
     let (width, height) = (PANEL.0 * count as u32, PANEL.1);
-    let mut pixels = vec![255; (width * height * 3) as usize];
-    {
-        let root = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-        root.fill(&WHITE).map_err(failed)?;
+    axes::picture((width, height), |root| {
         let mut areas = root.split_evenly((1, count)).into_iter();
         let mut next = |shown: bool| if shown { areas.next() } else { None };
         if let Some(area) = next(panels[0]) {
@@ -54,22 +43,11 @@ pub fn draw_results(rows: &[ResultRow]) -> Result<RgbImage, ReportError> {
         if let Some(area) = next(panels[2]) {
             draw_scores(&area, "Boxes (IoU over 0.5)", "box accuracy, %", &boxes)?;
         }
-        root.present().map_err(failed)?;
-    }
-    RgbImage::from_raw(width, height, pixels).ok_or_else(|| ReportError::Plot("wrong buffer size".into()))
+        Ok(())
+    })
 }
 
 type Curve = Vec<(f64, f64)>;
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-
-/// Makes the embedded font known to plotters.
-pub(super) fn font() -> Result<(), ReportError> {
-    if *FONT_READY { Ok(()) } else { Err(ReportError::Plot("the embedded font was refused".into())) }
-}
-
-pub(super) fn failed(error: impl std::fmt::Display) -> ReportError {
-    ReportError::Plot(error.to_string())
-}
 
 /// A curve for each split and kind of weights; splits get a colour each, raw weights a thin line.
 fn score_curves(
@@ -96,11 +74,6 @@ fn largest(curve: &Curve) -> f64 {
 /// Epochs are whole; marks between them stay without a number.
 fn whole(epoch: &f64) -> String {
     if (epoch - epoch.round()).abs() < 1e-6 { format!("{epoch:.0}") } else { String::new() }
-}
-
-pub(super) fn colour(index: usize) -> RGBColor {
-    let [r, g, b] = PALETTE[index % PALETTE.len()];
-    RGBColor(r, g, b)
 }
 
 fn draw_loss(area: &Area<'_>, loss: &Curve, lr: &Curve) -> Result<(), ReportError> {
@@ -152,14 +125,7 @@ fn draw_loss(area: &Area<'_>, loss: &Curve, lr: &Curve) -> Result<(), ReportErro
         .map_err(failed)?
         .label("loss")
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .label_font((FONT, 14))
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.25))
-        .draw()
-        .map_err(failed)
+    legend(&mut chart, SeriesLabelPosition::UpperRight)
 }
 
 fn draw_scores(
@@ -202,20 +168,13 @@ fn draw_scores(
             .label(format!("{split} {weights}{last}"))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .label_font((FONT, 14))
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.25))
-        .draw()
-        .map_err(failed)
+    legend(&mut chart, SeriesLabelPosition::LowerRight)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Scores;
+    use crate::report::{PALETTE, Scores};
 
     /// A made-up run.
     fn run(epochs: usize) -> Vec<ResultRow> {

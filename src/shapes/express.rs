@@ -1,52 +1,11 @@
-//! Choosing what to say of a referent: the three manners.
-
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+//! Choosing what to say of a referent.
 
 use super::attributes::Size;
 use super::describe::{Description, Side, Standing};
 use super::looks::{Looks, Seen, Told};
+use super::manner::Manner;
 use super::wording;
 use crate::random::Stream;
-
-/// How referents are spoken of, after the three data sets of the field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Manner {
-    /// Looks, places and relations, short, as RefCOCO.
-    Unc,
-    /// Looks alone, as RefCOCO+.
-    Plus,
-    /// Longer phrases, most with a relation, as RefCOCOg.
-    G,
-}
-
-impl Manner {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unc => "unc",
-            Self::Plus => "plus",
-            Self::G => "g",
-        }
-    }
-
-    /// Chances of looks, of comparison, of place, of relation.
-    fn chances(self) -> [f64; 4] {
-        match self {
-            Self::Unc => [0.40, 0.05, 0.36, 0.19],
-            Self::Plus => [0.88, 0.12, 0.0, 0.0],
-            Self::G => [0.22, 0.03, 0.25, 0.50],
-        }
-    }
-
-    /// How much less likely a phrase becomes with each of the looks that it tells.
-    fn brevity(self) -> f64 {
-        match self {
-            Self::Unc | Self::Plus => 0.4,
-            Self::G => 0.8,
-        }
-    }
-}
 
 /// The most words of an expression: networks read no more.
 const MOST_WORDS: usize = 15;

@@ -1,7 +1,7 @@
 //! An object as it is seen, and the looks that a phrase tells of it.
 
 use super::attributes::{Colour, Kind, Pattern, Size};
-use super::scene::Object;
+use super::object::Object;
 
 /// What one sees of an object: its looks and the centre of its visible part.
 #[derive(Clone, Debug)]

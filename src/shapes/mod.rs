@@ -16,6 +16,8 @@ mod describe;
 mod error;
 mod express;
 mod looks;
+mod manner;
+mod object;
 mod record;
 mod render;
 mod scene;
@@ -28,7 +30,7 @@ mod wording;
 
 pub use attributes::{Colour, Kind, Pattern, Size};
 pub use error::ShapesError;
-pub use express::Manner;
+pub use manner::Manner;
 pub use record::DATA_SOURCE;
 pub use sheet::contact_sheet;
 pub use split::Split;

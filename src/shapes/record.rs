@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::attributes::{Colour, Kind, Pattern, Size};
-use super::express::{Manner, express};
+use super::express::express;
 use super::looks::Seen;
+use super::manner::Manner;
 use super::render::Picture;
 use super::scene::Scene;
 use super::split::Split;

@@ -3,7 +3,8 @@
 //! Only + - * / and square roots: the same bits on every machine.
 
 use super::attributes::Pattern;
-use super::scene::{Object, Scene};
+use super::object::Object;
+use super::scene::Scene;
 use crate::mask::Mask;
 use crate::random::Stream;
 

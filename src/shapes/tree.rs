@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::express::Manner;
+use super::manner::Manner;
 use super::record::{DATA_SOURCE, Drawing, Record};
 use super::split::Split;
 use super::summary::{SplitSummary, Summary};

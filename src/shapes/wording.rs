@@ -2,8 +2,8 @@
 
 use super::attributes::{Colour, Kind, Pattern, Size};
 use super::describe::{Description, Side, Standing};
-use super::express::Manner;
 use super::looks::Looks;
+use super::manner::Manner;
 use crate::random::Stream;
 use crate::text::Vocabulary;
 

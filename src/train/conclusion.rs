@@ -1,14 +1,16 @@
 //! The last words of a training.
 
 use super::{TrainError, Trainer};
+use crate::checkpoint::TrainState;
 use crate::config::Task;
-use crate::eval::{EvalOptions, Mark, evaluate};
+use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::parallel::world;
 use crate::report::{Protocol, Scores, Weights};
 
 impl Trainer {
-    /// Scores the final weights beside the three marks, and says where things are and what to try.
-    pub fn conclude(&self) -> Result<(), TrainError> {
+    /// Scores the final weights beside the three marks, and says where things are and what to try. When
+    /// `stop` says so meanwhile, only the latter: everything is saved already.
+    pub fn conclude(&self, stop: &dyn Fn(&TrainState) -> bool) -> Result<(), TrainError> {
         let (weights, network) = match &self.average {
             Some(average) => (Weights::Ema, &average.network),
             None => (Weights::Raw, &self.inference),
@@ -17,13 +19,34 @@ impl Trainer {
             batch_size: self.config.train.batch_size,
             workers: self.config.data.workers,
             limit: self.config.train.eval_limit,
+            stop: Some(&|| stop(&self.state)),
             ..EvalOptions::default()
         };
-        let report =
-            evaluate(&[(weights, network)], &self.val, &self.config, &self.device, options, &self.log)?;
+        let networks = [(weights, network)];
+        let report = match evaluate(&networks, &self.val, &self.config, &self.device, options, &self.log) {
+            Ok(report) => Some(report),
+            Err(EvalError::Stopped) => None,
+            Err(other) => return Err(other.into()),
+        };
         if !world().is_root() {
             return Ok(());
         }
+        match report {
+            Some(report) => self.say_scores(&report, weights)?,
+            None => self.log.line("stopped in the last evaluation; the training is complete and saved")?,
+        }
+        let run = self.run.path().display();
+        let minutes = self.state.seconds / 60.0;
+        self.log.line(format!(
+            "{:.1} minutes of training; curves: {run}/results.png, pictures: {run}/samples, checkpoints: \
+             {run}/checkpoints",
+            minutes
+        ))?;
+        self.log.line(self.next_steps(&run.to_string()))?;
+        Ok(())
+    }
+
+    fn say_scores(&self, report: &SplitReport, weights: Weights) -> Result<(), TrainError> {
         self.log.line(format!("\n{}", report.table()))?;
         let (name, figure): (&str, fn(&Scores) -> Option<f64>) = match self.config.model.task {
             Task::Detection => ("box accuracy", |scores| scores.box_acc),
@@ -42,14 +65,6 @@ impl Trainer {
             mark(Mark::Permuted),
             mark(Mark::Ceiling),
         ))?;
-        let run = self.run.path().display();
-        let minutes = self.state.seconds / 60.0;
-        self.log.line(format!(
-            "{:.1} minutes of training; curves: {run}/results.png, pictures: {run}/samples, checkpoints: \
-             {run}/checkpoints",
-            minutes
-        ))?;
-        self.log.line(self.next_steps(&run.to_string()))?;
         Ok(())
     }
 

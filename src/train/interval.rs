@@ -7,6 +7,8 @@ pub(super) struct Interval {
     loss_sum: f64,
     batches: usize,
     last_loss: f64,
+    /// Sums of what the loss is made of, before the weights; none where it is the tokens' alone.
+    parts: Vec<(&'static str, f64)>,
     /// Of the whole gradient of the last step, before clipping.
     pub norm: f64,
     /// Of the last batch.
@@ -24,6 +26,16 @@ impl Interval {
         self.last_loss = value;
     }
 
+    /// The parts of the same loss.
+    pub fn parts(&mut self, parts: impl IntoIterator<Item = (&'static str, f64)>) {
+        for (name, value) in parts {
+            match self.parts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum += value,
+                None => self.parts.push((name, value)),
+            }
+        }
+    }
+
     /// Beside the progress bar.
     pub fn note(&self) -> String {
         format!("loss {:.4}", self.last_loss)
@@ -31,8 +43,13 @@ impl Interval {
 
     /// A line of the log. `box acc` and `mIoU` are of the last batch, teacher-forced.
     pub fn line(&self, epoch: &str, step: usize, lr: f64) -> String {
-        let loss = self.loss_sum / self.batches.max(1) as f64;
-        let mut line = format!("{epoch}  step {step}  loss {loss:.4}  lr {lr:.2e}  norm {:.2}", self.norm);
+        let mean = |sum: f64| sum / self.batches.max(1) as f64;
+        let loss = mean(self.loss_sum);
+        let parts: Vec<String> =
+            self.parts.iter().map(|(name, sum)| format!("{name} {:.4}", mean(*sum))).collect();
+        let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+        let mut line =
+            format!("{epoch}  step {step}  loss {loss:.4}{parts}  lr {lr:.2e}  norm {:.2}", self.norm);
         if let Some(box_acc) = self.accuracy.box_acc {
             line += &format!("  box acc {box_acc:.1}");
         }

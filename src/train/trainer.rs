@@ -13,7 +13,7 @@ use crate::checkpoint::{Store, TrainState};
 use crate::config::{BatchStatistics, Config};
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
 use crate::eval::EvalError;
-use crate::model::Network;
+use crate::model::{Losses, Network};
 use crate::nn::{Parameter, Parameters, Pass};
 use crate::parallel::world;
 use crate::random::Stream;
@@ -82,6 +82,7 @@ impl Trainer {
             Err(other) => return Err(other),
         };
         (self.state.epoch, self.state.batch) = (epoch, 0);
+        self.state.bad_images.clear();
         if due(every_save) || !best.is_empty() {
             self.save(&best)?;
         }
@@ -104,7 +105,8 @@ impl Trainer {
         let steps = batches.div_ceil(train.accumulate);
         let (preparation, bad) = (Preparation::training(&self.config), Some(data.max_bad));
         let dataset = Arc::clone(&self.train);
-        let mut loader = Loader::new(dataset, plan, preparation, self.state.batch, data.workers, bad);
+        let mut loader = Loader::new(dataset, plan, preparation, self.state.batch, data.workers, bad)
+            .having_met(self.state.bad_images.iter().cloned());
         let label = format!("epoch {}/{}", self.state.epoch + 1, train.epochs);
         let progress = self.log.progress(batches, &label, "batches");
         let mut interval = Interval::default();
@@ -138,6 +140,7 @@ impl Trainer {
             self.state.batch += 1;
             for skipped in &batch.skipped {
                 self.log.line(format!("left out: {}", skipped.error))?;
+                self.state.bad_images = loader.bad().iter().cloned().collect();
             }
             // Each process must take part in every sum; where one has nothing to say, none does.
             if world().any(batch.is_empty()) {
@@ -213,6 +216,7 @@ impl Trainer {
             interval.accuracy = Accuracy::of(cfg, &losses.logits, &losses.sequences, &batch.row_pad_hw())?;
         }
         interval.loss(value);
+        interval.parts(parts(&losses)?);
         self.state.loss_sum += value;
         self.state.loss_batches += 1;
         let gradients = Gradients::take(&mut losses.total.backward()?, &self.trainable)?;
@@ -240,6 +244,20 @@ impl Trainer {
     pub fn folder(&self) -> &RunFolder {
         &self.run
     }
+}
+
+/// What the loss is made of, if of more than the tokens'; means over all processes.
+fn parts(losses: &Losses) -> candle_core::Result<Vec<(&'static str, f64)>> {
+    let mut named: Vec<_> = losses.auxiliary.parts().collect();
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    named.insert(0, ("tokens", &losses.tokens));
+    let values = named.iter().map(|(_, part)| Ok(f64::from(part.to_scalar::<f32>()?)));
+    let mut values = values.collect::<candle_core::Result<Vec<f64>>>()?;
+    world().sum_f64(&mut values);
+    let size = world().size() as f64;
+    Ok(named.iter().zip(values).map(|(&(name, _), value)| (name, value / size)).collect())
 }
 
 /// Sums over all processes.
