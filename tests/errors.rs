@@ -252,7 +252,7 @@ fn what_is_counted_without_its_data() {
     let folder = tempfile::tempdir().expect("a folder");
     let (out, _) = works(folder.path(), &["info", "res/refcoco-unc"]);
     assert!(
-        out.contains("note: 0 words, as the data can't be read; --words N sets them (cannot read"),
+        out.contains("note: 0 words, as the data can't be read; --words N sets them (no data set"),
         "{out}"
     );
     let (out, _) = works(folder.path(), &["info", "res/refcoco-unc", "--words", "64"]);
