@@ -43,7 +43,12 @@ fn outlines_become_the_reference_s_masks() {
     let mut compared = 0;
     for group in groups().iter().filter(|group| !group.rescale) {
         for case in &group.cases {
-            let place = Place { pad_hw: group.pad_hw, original_hw: group.pad_hw, scale: (1.0, 1.0) };
+            let place = Place {
+                pad_hw: group.pad_hw,
+                original_hw: group.pad_hw,
+                scale: (1.0, 1.0),
+                offset: (0.0, 0.0),
+            };
             let answer = Answer { outline: said(&case.tokens), ..Answer::default() };
             let shape = Shape::of_answer(&cfg, &answer, &place);
             let mask = shape.reference_mask(&place).expect("an outline").expect("a mask");
@@ -66,7 +71,7 @@ fn scaling_leaves_the_padding_out_where_the_reference_stretches_it() {
         // The image fills its padded size in one axis.
         let scale =
             (group.pad_hw.0 as f64 / original_hw.0 as f64).min(group.pad_hw.1 as f64 / original_hw.1 as f64);
-        let place = Place { pad_hw: group.pad_hw, original_hw, scale: (scale, scale) };
+        let place = Place { pad_hw: group.pad_hw, original_hw, scale: (scale, scale), offset: (0.0, 0.0) };
         let case = group.cases.iter().find(|case| case.name == "early").expect("a case");
         let answer = Answer { outline: said(&case.tokens), ..Answer::default() };
         let shape = Shape::of_answer(&cfg, &answer, &place);
@@ -86,7 +91,12 @@ fn box_tokens_become_the_reference_s_boxes() {
     for group in groups() {
         let scale = group.scale_factor.map_or(1.0, |factor| factor[0]);
         for (&tokens, expected) in group.box_tokens.iter().zip(&group.boxes) {
-            let place = Place { pad_hw: group.pad_hw, original_hw: (1000, 1000), scale: (scale, scale) };
+            let place = Place {
+                pad_hw: group.pad_hw,
+                original_hw: (1000, 1000),
+                scale: (scale, scale),
+                offset: (0.0, 0.0),
+            };
             let answer = Answer { bounds: said(&tokens), ..Answer::default() };
             let shape = Shape::of_answer(&cfg, &answer, &place);
             let found = match group.rescale {

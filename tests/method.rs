@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use partial_res::config::{Config, DataConfig, TrainConfig};
+use partial_res::config::{Config, DataConfig, TrainConfig, Transform};
 use partial_res::data::Annotations;
 use partial_res::mask::Rle;
 use partial_res::pseudo::{
-    Asked, Candidate, Header, Judge, Masks, Method, PickOptions, Prediction, Predictions, pick,
+    Asked, Candidate, Criterion, Header, Judge, Masks, Method, PickOptions, Prediction, Predictions, pick,
 };
 use partial_res::report::Weights;
 use partial_res::shapes::{ShapesConfig, generate};
@@ -111,7 +111,7 @@ fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
     let (folder, root) = data();
     let run = train(folder.path(), &root);
     let run = run.to_str().unwrap();
-    let label = ["label", "--checkpoint", run, "--batch-size", "8", "--device", "cpu"];
+    let label = ["label", "--checkpoint", run, "--method", "rpp", "--batch-size", "8", "--device", "cpu"];
     succeed(&label, &root);
     let path = file(&root, "predictions.jsonl");
     let whole = fs::read(&path).unwrap();
@@ -142,9 +142,15 @@ fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
         assert!(fs::read(&path).unwrap() == whole, "cut at {cut}, the bytes differ");
     }
 
-    let error = fail(&["label", "--checkpoint", run, "--batch-size", "8", "--weights", "ema"], &root);
+    let error = fail(
+        &["label", "--checkpoint", run, "--method", "rpp", "--batch-size", "8", "--weights", "ema"],
+        &root,
+    );
     assert!(error.contains("another labelling: its checkpoint's SHA-256 is"), "{error}");
-    let error = fail(&["label", "--checkpoint", run, "--batch-size", "8", "--expressions", "all"], &root);
+    let error = fail(
+        &["label", "--checkpoint", run, "--method", "rpp", "--batch-size", "8", "--expressions", "all"],
+        &root,
+    );
     assert!(error.contains("its expressions is First, this one's All"), "{error}");
     assert!(fs::read(&path).unwrap() == whole, "a refusal changes nothing");
     succeed(&["label", "--checkpoint", run, "--expressions", "all", "--force"], &root);
@@ -181,6 +187,7 @@ fn answers(all: &Annotations) -> Vec<Prediction> {
             mask,
             projection_term: None,
             score: None,
+            agreement: None,
         };
         Prediction { index, image_id: referent.image_id.clone(), candidates: vec![candidate] }
     };
@@ -199,6 +206,7 @@ fn predictions(all: &Annotations) -> Predictions {
         weights: Weights::Raw,
         method: Method::Greedy,
         expressions: Asked::First,
+        views: 1,
         batch_size: 1,
     };
     Predictions { path: "made up".into(), header, referents }
@@ -216,7 +224,9 @@ fn picked_records_follow_the_labelled_ones_with_the_predicted_outline() {
     }
     fs::write(file(&root, "predictions.jsonl"), &text).unwrap();
     let pictures = root.join("pictures");
-    let arguments = ["pick", "--ratio", "10", "--dataset", DATASET, "--draw", pictures.to_str().unwrap()];
+    let pictures_folder = pictures.to_str().unwrap();
+    let arguments =
+        ["pick", "--ratio", "10", "--dataset", DATASET, "--method", "rpp", "--draw", pictures_folder];
     let said = succeed(&arguments, &root);
     let png = image::open(file(&root, "instances_sample_10_box_pick.png")).unwrap();
     assert!(png.width() > 300);
@@ -274,7 +284,8 @@ fn what_does_not_belong_together_is_refused() {
     succeed(&["sample", "--ratio", "10", "--dataset", DATASET], &root);
     let (all, labelled) = (read(&root, "instances.json"), read(&root, "instances_sample_10.json"));
     let out = file(&root, "out.json");
-    let options = PickOptions { judge: Judge::default(), masks: Masks::Predicted, force: true };
+    let options =
+        PickOptions { criterion: Criterion::Rpp(Judge::default()), masks: Masks::Predicted, force: true };
     let message = |all: &Annotations, labelled: &Annotations, predictions: &Predictions| {
         pick(all, labelled, predictions, &out, &options).unwrap_err().to_string()
     };
@@ -318,4 +329,88 @@ fn what_does_not_belong_together_is_refused() {
     fs::write(labelled.path(), changed).unwrap();
     let error = message(&all, &read(&root, "instances_sample_10.json"), &predictions(&all));
     assert!(error.contains("1 of ") && error.contains("Draw it again with `sample`"), "{error}");
+}
+
+#[test]
+fn known_boxes_make_the_labels_and_the_sample_says_what_they_are_worth() {
+    let (folder, root) = data();
+    let run = train(folder.path(), &root);
+    let run = run.to_str().unwrap();
+    succeed(&["label", "--checkpoint", run, "--expressions", "all", "--device", "cpu"], &root);
+    let all = read(&root, "instances.json");
+    let path = file(&root, "predictions.jsonl");
+    let predictions = Predictions::read(&path).unwrap();
+    assert_eq!(predictions.header.method, Method::Boxes);
+    for (prediction, referent) in predictions.referents.iter().zip(all.referents("train").unwrap()) {
+        let candidates = &prediction.candidates;
+        for candidate in candidates {
+            // Fitted: the true box, but for an outline without extent or one that crosses itself there.
+            let [x, y, w, h] = candidate.mask.bounding_box().map(f64::from);
+            let [bx, by, bw, bh] = referent.bbox;
+            assert!(
+                candidate.mask.area() == 0 || (x >= bx && y >= by && x + w <= bx + bw && y + h <= by + bh)
+            );
+            let agreement = candidate.agreement.map(f64::from);
+            let others = candidates.iter().filter(|other| !std::ptr::eq(*other, candidate));
+            let ious: Vec<f64> =
+                others.map(|other| candidate.mask.iou(&other.mask, false).unwrap()).collect();
+            let mean = (!ious.is_empty()).then(|| ious.iter().sum::<f64>() / ious.len() as f64);
+            assert_eq!(agreement.is_some(), mean.is_some());
+            assert!((agreement.unwrap_or(0.0) - mean.unwrap_or(0.0)).abs() < 1e-6);
+        }
+    }
+    let error = fail(&["label", "--checkpoint", run, "--views", "2"], &root);
+    assert!(error.contains("2 views: expected 1; only a network for close-ups"), "{error}");
+
+    succeed(&["sample", "--ratio", "30", "--dataset", DATASET], &root);
+    let pick = |more: &[&str]| {
+        let arguments = ["pick", "--ratio", "30", "--dataset", DATASET, "--force"];
+        succeed(&[&arguments, more].concat(), &root);
+        let provenance = fs::read(file(&root, "instances_sample_30_box_pick.provenance.json")).unwrap();
+        serde_json::from_slice::<Value>(&provenance).unwrap()
+    };
+    let kept = ["0", "0.3", "0.6"].map(|quality| pick(&["--quality", quality])["kept"].as_u64().unwrap());
+    assert!(kept[0] >= kept[1] && kept[1] >= kept[2] && kept[0] > 0);
+    let provenance = pick(&["--quality", "0.3"]);
+    let sample = read(&root, "instances_sample_30.json");
+    assert_eq!(provenance["calibration"]["examples"], sample.referents("train").unwrap().len());
+    let error = fail(&["pick", "--ratio", "30", "--dataset", DATASET, "--method", "rpp", "--force"], &root);
+    assert!(error.contains("Label with --method rpp"), "{error}");
+    succeed(&["sample", "--ratio", "1", "--dataset", DATASET], &root);
+    let error = fail(&["pick", "--ratio", "1", "--dataset", DATASET], &root);
+    assert!(error.contains("to learn what labels are worth takes 20"), "{error}");
+}
+
+#[test]
+fn close_ups_are_learnt_and_labelled() {
+    let (folder, root) = data();
+    let model = tiny::model();
+    let mut data =
+        DataConfig { root: root.clone(), dataset: DATASET.into(), image_size: 64, ..DataConfig::default() };
+    data.train_transform = Transform::CloseUp;
+    let train = TrainConfig { epochs: 1, batch_size: 16, eval_limit: 1, ..TrainConfig::default() };
+    fs::write(folder.path().join("tiny.toml"), Config { model, data, train }.to_toml()).unwrap();
+    succeed(&["train", "tiny.toml", "--device", "cpu", "--runs", "runs"], &root);
+    let run = fs::read_dir(folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let run = run.to_str().unwrap();
+    succeed(&["label", "--checkpoint", run, "--views", "4", "--device", "cpu"], &root);
+    let predictions = Predictions::read(&file(&root, "predictions.jsonl")).unwrap();
+    let all = read(&root, "instances.json");
+    for (prediction, referent) in predictions.referents.iter().zip(all.referents("train").unwrap()) {
+        assert_eq!(prediction.candidates.len(), 4);
+        for candidate in &prediction.candidates {
+            // Whatever such a network says, it says it within the box and its margin of 2 %, and a bin.
+            let [x, y, w, h] = referent.bbox;
+            let (across, down) = (0.06 * w + 1.0, 0.06 * h + 1.0);
+            for &[px, py] in candidate.polygons.iter().flat_map(|polygon| polygon.as_chunks::<2>().0) {
+                assert!(px >= x - across && px <= x + w + across, "{px} of {x} + {w}");
+                assert!(py >= y - down && py <= y + h + down, "{py} of {y} + {h}");
+            }
+        }
+    }
+    let image = root.join("images/refshapes/000000.jpg");
+    let arguments =
+        ["predict", "--checkpoint", run, "--image", image.to_str().unwrap(), "--expression", "red star"];
+    let error = fail(&arguments, &root);
+    assert!(error.contains("looks at close-ups of referents whose boxes are known"), "{error}");
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use partial_res::data::{Dataset, INSTANCES};
-use partial_res::pseudo::{Asked, Labelling, label, predictions_file};
+use partial_res::pseudo::{Asked, Labelling, MOST_VIEWS, Method, label, predictions_file};
 use partial_res::report::{Log, Weights};
 
 use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words};
@@ -16,6 +16,14 @@ use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words}
 enum Expressions {
     First,
     All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// Outlines are said within the known boxes; those about whole images are fitted to them
+    Boxes,
+    /// As the paper does: boxes are not used
+    Rpp,
 }
 
 /// Outline every referent of a split with a checkpoint: what `pick` chooses pseudo labels from
@@ -39,6 +47,11 @@ pub struct LabelArgs {
     /// Ask the first expression of a referent, or all of them
     #[arg(long, value_enum, default_value_t = Expressions::First)]
     expressions: Expressions,
+    #[arg(long, value_enum, default_value_t = How::Boxes)]
+    method: How,
+    /// Looks at each referent, mirrored and with another margin; only for a network for close-ups
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MOST_VIEWS as i64))]
+    views: u8,
     /// File to write [default: predictions.jsonl beside the annotations]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -76,6 +89,11 @@ pub fn run(args: LabelArgs) -> Result<()> {
             Expressions::First => Asked::First,
             Expressions::All => Asked::All,
         },
+        method: match args.method {
+            How::Boxes => Method::Boxes,
+            How::Rpp => Method::Greedy,
+        },
+        views: args.views.into(),
         batch_size: args.batch_size.into(),
         force: args.force,
     };

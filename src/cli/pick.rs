@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use partial_res::config::DataConfig;
 use partial_res::data::{Annotations, Dataset, INSTANCES, annotation_file};
 use partial_res::pseudo::{
-    Judge, Masks, PickOptions, Picked, Predictions, Verdict, draw_verdicts, pick, pick_file,
-    predictions_file, sample_file,
+    Criterion, Judge, Masks, PickOptions, Picked, Predictions, QUALITY, Verdict, draw_verdicts, pick,
+    pick_file, predictions_file, sample_file,
 };
 use partial_res::report::{Histogram, Table, save_picture};
 
@@ -17,7 +17,9 @@ use super::shared::say;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Resampling pseudo points: the projection term is below the threshold
+    /// The IoU to expect, learnt from the labelled sample, is high enough
+    Quality,
+    /// Resampling pseudo points, as in the paper: the projection term is below the threshold
     Rpp,
 }
 
@@ -32,7 +34,7 @@ enum Written {
 /// Choose the predictions that are good enough to train on
 ///
 /// Writes instances_sample_<RATIO>_box_pick.json: the labelled records, then those picked with the
-/// prediction as their mask, every other split as it is; a histogram of the projection term
+/// prediction as their mask, every other split as it is; a histogram of what was judged
 /// (.png) and the figures (.provenance.json) beside it.
 #[derive(Args, Debug)]
 #[command(
@@ -51,9 +53,12 @@ pub struct PickArgs {
     /// What `label` wrote [default: predictions.jsonl beside the annotations]
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
-    #[arg(long, value_enum, default_value_t = Choice::Rpp)]
+    #[arg(long, value_enum, default_value_t = Choice::Quality)]
     method: Choice,
-    /// Projection terms below it are good enough; 0 to 2
+    /// quality: the expected IoU from which on a label is good enough; 0 keeps all, up to 1
+    #[arg(long, default_value_t = QUALITY)]
+    quality: f64,
+    /// rpp: projection terms below it are good enough; 0 to 2
     #[arg(long, default_value_t = Judge::default().threshold)]
     threshold: f64,
     /// What becomes the mask of a picked record
@@ -73,6 +78,7 @@ pub fn run(args: &PickArgs) -> Result<()> {
         "--threshold {}: expected 0 to 2, as projection terms are",
         args.threshold
     );
+    ensure!((0.0..=1.0).contains(&args.quality), "--quality {}: expected 0 to 1, as IoU is", args.quality);
     let start = Instant::now();
     let path = annotation_file(&args.root, &args.dataset, INSTANCES)?;
     let labelled = annotation_file(&args.root, &args.dataset, &sample_file(args.ratio))
@@ -85,14 +91,16 @@ pub fn run(args: &PickArgs) -> Result<()> {
     );
     let predictions = Predictions::read(&predictions)?;
     let (all, labelled) = (Annotations::read(&path)?, Annotations::read(&labelled)?);
-    let Choice::Rpp = args.method;
-    let judge = Judge { threshold: args.threshold };
+    let criterion = match args.method {
+        Choice::Quality => Criterion::Quality(args.quality),
+        Choice::Rpp => Criterion::Rpp(Judge { threshold: args.threshold }),
+    };
     let out = path.with_file_name(pick_file(args.ratio));
     let masks = match args.masks {
         Written::Predicted => Masks::Predicted,
         Written::Outlines => Masks::Outlines,
     };
-    let options = PickOptions { judge, masks, force: args.force };
+    let options = PickOptions { criterion, masks, force: args.force };
     let picked = pick(&all, &labelled, &predictions, &out, &options)?;
     say(table(&picked))?;
     say(format!("{}: {} records of {}", out.display(), picked.labelled + picked.kept, picked.split))?;
@@ -116,25 +124,34 @@ fn table(picked: &Picked) -> Table {
     };
     row("kept", picked.kept, picked.true_iou_of_kept);
     row("rejected: nothing outlined", picked.empty, None);
-    row(&format!("rejected: projection term >= {}", picked.threshold), picked.projection_term, None);
-    row("rejected in all", picked.empty + picked.projection_term, picked.true_iou_of_rejected);
+    let poor = match picked.criterion {
+        Criterion::Rpp(judge) => format!("rejected: projection term >= {}", judge.threshold),
+        Criterion::Quality(quality) => format!("rejected: expected IoU < {quality}"),
+    };
+    row(&poor, picked.poor, None);
+    row("rejected in all", picked.empty + picked.poor, picked.true_iou_of_rejected);
     table.rule();
     table.row(["labelled".to_owned(), picked.labelled.to_string()]);
     table
 }
 
 fn histogram<'a>(title: &'a str, picked: &'a Picked) -> Histogram<'a> {
-    let terms = |kept: bool| -> Vec<f64> {
-        let judgements = picked.verdicts.iter().map(|verdict| &verdict.judgement);
-        judgements.filter(|j| j.kept == kept).filter_map(|j| j.projection_term).map(f64::from).collect()
+    let of = |kept: bool, value: fn(&Verdict) -> Option<f64>| -> Vec<f64> {
+        picked.verdicts.iter().filter(|v| v.judgement.kept == kept).filter_map(value).collect()
+    };
+    let (axis, limit, value): (_, _, fn(&Verdict) -> Option<f64>) = match picked.criterion {
+        Criterion::Rpp(judge) => ("projection term (1 and above: last bar)", judge.threshold, |v| {
+            v.judgement.projection_term.map(f64::from)
+        }),
+        Criterion::Quality(quality) => ("expected IoU", quality, |v| v.expected_iou),
     };
     Histogram {
         title,
-        axis: "projection term (1 and above: last bar)",
+        axis,
         unit: "referents",
         up_to: 1.0,
-        limit: picked.threshold,
-        groups: [("kept", terms(true)), ("rejected", terms(false))],
+        limit,
+        groups: [("kept", of(true, value)), ("rejected", of(false, value))],
     }
 }
 

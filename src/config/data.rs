@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// How training samples are resized. Evaluation always resizes plainly.
+/// How training samples are resized. Evaluation resizes plainly, or looks at close-ups without chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transform {
@@ -13,6 +13,38 @@ pub enum Transform {
     Jitter,
     /// Longest side to `image_size` (multi-task and mixed in the reference).
     Resize,
+    /// Not in the reference: a close-up of each referent, whose box must be known
+    /// ([`CloseUpConfig`]): for networks that label.
+    CloseUp,
+}
+
+/// The surroundings of a referent's box, stretched over a square of `image_size`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CloseUpConfig {
+    /// What is seen beyond each side of the box, as a share of the box's length.
+    pub margin: f64,
+    /// In training each of the four margins is drawn between `margin` times 1 less this and `margin` times
+    /// 1 plus this.
+    pub jitter: f64,
+    /// In training the image is turned by up to this many degrees either way.
+    pub rotation: f64,
+    /// In training this share of the close-ups is mirrored left to right. Their expressions stay, as in
+    /// a close-up there is one object to speak of.
+    pub mirrored: f64,
+}
+
+impl Default for CloseUpConfig {
+    fn default() -> Self {
+        Self { margin: 0.2, jitter: 0.5, rotation: 15.0, mirrored: 0.5 }
+    }
+}
+
+impl CloseUpConfig {
+    /// Without chance: what a network is asked about.
+    pub fn plain(self) -> Self {
+        Self { jitter: 0.0, rotation: 0.0, mirrored: 0.0, ..self }
+    }
 }
 
 /// Where the data is and how it is prepared.
@@ -39,6 +71,7 @@ pub struct DataConfig {
     pub train_transform: Transform,
     /// Smallest and largest factor of the large-scale jitter.
     pub jitter: [f64; 2],
+    pub close_up: CloseUpConfig,
     /// Words of an expression that count (quirk 35).
     pub max_words: usize,
     /// Not in the reference: this many referents of an image share a training batch, so that the
@@ -65,6 +98,7 @@ impl Default for DataConfig {
             image_size: 640,
             train_transform: Transform::Jitter,
             jitter: [0.3, 1.4],
+            close_up: CloseUpConfig::default(),
             max_words: 15,
             referents_per_image: 1,
             labels: Vec::new(),

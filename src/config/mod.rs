@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub use load::DEFAULT;
 
-pub use data::{DataConfig, Transform};
+pub use data::{CloseUpConfig, DataConfig, Transform};
 pub use model::{
     AuxiliaryConfig, CoContentAxes, DarknetConfig, LanguageConfig, LossConfig, ModelConfig, Task,
 };

@@ -1,6 +1,6 @@
 //! Values that contradict each other or make no sense.
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, Transform};
 
 fn demand(
     holds: bool,
@@ -85,6 +85,21 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         format!("{:?}", data.jitter),
         "smallest and largest factor, both positive",
     )?;
+    demand(
+        data.train_transform != Transform::CloseUp || data.referents_per_image == 1,
+        "data.referents_per_image",
+        data.referents_per_image,
+        "must be 1 with close-ups, which referents don't share",
+    )?;
+    let close_up = &data.close_up;
+    for (key, number, most) in [
+        ("data.close_up.margin", close_up.margin, 10.0),
+        ("data.close_up.jitter", close_up.jitter, 1.0),
+        ("data.close_up.rotation", close_up.rotation, 180.0),
+        ("data.close_up.mirrored", close_up.mirrored, 1.0),
+    ] {
+        demand((0.0..=most).contains(&number), key, number, format!("must be between 0 and {most}"))?;
+    }
     demand(train.epochs > 0, "train.epochs", 0, "must be at least 1")?;
     demand(train.batch_size > 0, "train.batch_size", 0, "must be at least 1")?;
     demand(train.accumulate > 0, "train.accumulate", 0, "must be at least 1")?;

@@ -28,9 +28,10 @@ pub struct Row {
     pub is_crowd: bool,
     /// A number for each of `DataConfig::labels`; [`super::NO_LABEL`] where the record has none.
     pub labels: Vec<u32>,
-    /// Resized over original size, x and y.
+    /// Resized over original size, x and y; negative where the image is mirrored. Of a rotated close-up
+    /// scale and offset hold but for the rotation.
     pub scale: (f64, f64),
-    /// Where the crop begins in the resized image, x and y; zero without jitter.
+    /// Where the crop begins in the resized image, x and y; zero for a plain resize.
     pub offset: (f64, f64),
     /// Height and width of the original image, pixels.
     pub original_hw: (usize, usize),

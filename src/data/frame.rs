@@ -1,230 +1,94 @@
-//! From the original image to what the network sees: scale, crop, padding, for images, masks and
-//! boxes alike.
+//! From the original image to what the network sees, for images, masks and boxes alike.
 
 use std::sync::Arc;
 
 use image::RgbImage;
 
-use super::resize::{self, Size, Window};
+use super::close_up::CloseUp;
+use super::resize::Size;
+use super::scaled::Scaled;
 use crate::mask::Mask;
 
-/// How masks are resized: the reference takes the nearest pixel without jitter and interpolates
-/// with it (quirk 31).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MaskResize {
-    Nearest,
-    Linear,
-}
-
-/// Where the original image lies in the resized one.
+/// Where the original image lies in what the network sees.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Frame {
-    original: Size,
-    /// Size after scaling, before cropping.
-    scaled: Size,
-    /// The part that is kept.
-    window: Window,
-    /// Where that part begins, not rounded: boxes move by it (quirk 33c).
-    offset: (f64, f64),
-    masks: MaskResize,
+pub enum Frame {
+    /// All of the image, or a part of it, in its proportions.
+    Scaled(Scaled),
+    /// The surroundings of one object.
+    CloseUp(CloseUp),
 }
-
-/// Tries for each of the shares of the object that a crop should keep; after them the best crop
-/// is taken.
-const TRIES: usize = 100;
-const SHARES: [f64; 5] = [0.9, 0.8, 0.7, 0.6, 0.5];
-/// With less of the object in the best crop, there is no crop.
-const LEAST_SHARE: f64 = 0.3;
 
 impl Frame {
     /// The longer side becomes `image_size`. `original` is width, height.
     pub fn resize(original: Size, image_size: usize) -> Self {
-        let scaled = resize::scaled(original, image_size as f64 / original.0.max(original.1) as f64);
-        Self {
-            original,
-            scaled,
-            window: Window::whole(scaled),
-            offset: (0.0, 0.0),
-            masks: MaskResize::Nearest,
-        }
+        Self::Scaled(Scaled::resize(original, image_size))
     }
 
-    /// Large-scale jitter (quirk 33). The longer side becomes `image_size` times a factor from
-    /// `range`; if the factor is above 1, a part of the size of the plainly resized image is cut
-    /// out that keeps most of the objects: of their boxes (x1, y1, x2, y2 in the original image),
-    /// or of their masks if those are given and not empty.
-    ///
-    /// `uniform` draws from [0, 1): the factor, then x and y of each crop tried. Where the
-    /// reference moves the box by another crop than the image (33a) or forgets the size of an
-    /// image that it leaves alone (33b), this doesn't: 33b is a plain resize.
+    /// Large-scale jitter ([`Scaled::jitter`]).
     pub fn jitter(
         original: Size,
         image_size: usize,
         range: [f64; 2],
         boxes: &[[f64; 4]],
         masks: &[&Mask],
-        mut uniform: impl FnMut() -> f64,
+        uniform: impl FnMut() -> f64,
     ) -> Self {
-        let factor = range[0] + uniform() * (range[1] - range[0]);
-        let fit = image_size as f64 / original.0.max(original.1) as f64;
-        let scaled = resize::scaled(original, factor * fit);
-        let mut frame = Self {
-            original,
-            scaled,
-            window: Window::whole(scaled),
-            offset: (0.0, 0.0),
-            masks: MaskResize::Linear,
-        };
-        if factor <= 1.0 {
-            return frame;
-        }
-        let (width, height) = resize::scaled(original, fit);
-        let objects: Vec<Object> = boxes
-            .iter()
-            .enumerate()
-            .map(|(i, &bbox)| {
-                Object::new(frame.scale_box(bbox), masks.get(i).map(|mask| resize::linear_mask(mask, scaled)))
-            })
-            .collect();
-        let mut best: Option<(f64, Self)> = None;
-        for share in SHARES {
-            for _ in 0..TRIES {
-                frame.offset.0 = uniform() * (scaled.0 as f64 - width as f64);
-                frame.offset.1 = uniform() * (scaled.1 as f64 - height as f64);
-                frame.window =
-                    Window { x: frame.offset.0 as usize, y: frame.offset.1 as usize, width, height };
-                let kept = objects.iter().map(|object| object.share_in(&frame)).fold(f64::INFINITY, f64::min);
-                if kept >= share {
-                    return frame;
-                }
-                if kept > best.as_ref().map_or(0.0, |(kept, _)| *kept) {
-                    best = Some((kept, frame.clone()));
-                }
-            }
-        }
-        match best {
-            Some((kept, frame)) if kept >= LEAST_SHARE => frame,
-            _ => Self::resize(original, image_size),
-        }
+        Self::Scaled(Scaled::jitter(original, image_size, range, boxes, masks, uniform))
     }
 
     /// Height and width of the result, without padding.
     pub fn hw(&self) -> (usize, usize) {
-        (self.window.height, self.window.width)
+        match self {
+            Self::Scaled(scaled) => scaled.hw(),
+            Self::CloseUp(close_up) => close_up.hw(),
+        }
     }
 
     /// Height and width padded to multiples of `stride` (quirk 32).
     pub fn pad_hw(&self, stride: usize) -> (usize, usize) {
-        (self.window.height.next_multiple_of(stride), self.window.width.next_multiple_of(stride))
+        let (height, width) = self.hw();
+        (height.next_multiple_of(stride), width.next_multiple_of(stride))
     }
 
-    /// Resized over original size, x and y.
+    /// Resized over original size, x and y; negative where the image is mirrored.
     pub fn scale(&self) -> (f64, f64) {
-        (self.scaled.0 as f64 / self.original.0 as f64, self.scaled.1 as f64 / self.original.1 as f64)
+        match self {
+            Self::Scaled(scaled) => scaled.scale(),
+            Self::CloseUp(close_up) => close_up.scale(),
+        }
     }
 
-    /// Where the crop begins, x and y.
+    /// Where the crop begins, x and y: a point of the original image times the scale, less this, is
+    /// the point in the frame.
     pub fn offset(&self) -> (f64, f64) {
-        self.offset
+        match self {
+            Self::Scaled(scaled) => scaled.offset(),
+            Self::CloseUp(close_up) => close_up.offset(),
+        }
     }
 
     /// The image in this frame, without padding: RGB, row-major, interleaved.
     pub fn image(&self, image: Arc<RgbImage>) -> Vec<u8> {
-        if self.scaled == self.original && self.window == Window::whole(self.original) {
-            return Arc::unwrap_or_clone(image).into_raw();
+        match self {
+            Self::Scaled(scaled) => scaled.image(image),
+            Self::CloseUp(close_up) => close_up.image(&image),
         }
-        resize::linear::<3>(image.as_raw(), self.original, self.scaled, self.window)
     }
 
     /// The mask in this frame, padded to multiples of `stride`.
     pub fn mask(&self, mask: &Mask, stride: usize) -> Mask {
-        let (height, width) = self.pad_hw(stride);
-        match self.masks {
-            MaskResize::Nearest => resize::nearest_mask(mask, self.scaled, (width, height)),
-            MaskResize::Linear => {
-                let from = (mask.width, mask.height);
-                let pixels = resize::linear::<1>(&mask.pixels, from, self.scaled, self.window);
-                let mut out = Mask::empty(height, width);
-                for (out, row) in
-                    out.pixels.chunks_exact_mut(width).zip(pixels.chunks_exact(self.window.width))
-                {
-                    out[..self.window.width].copy_from_slice(row);
-                }
-                out
-            }
+        match self {
+            Self::Scaled(scaled) => scaled.mask(mask, stride),
+            Self::CloseUp(close_up) => close_up.mask(mask, self.pad_hw(stride)),
         }
     }
 
-    /// A box (x1, y1, x2, y2) in this frame.
+    /// A box (x1, y1, x2, y2) in this frame. Of a close-up it is the box of its own object, whichever
+    /// is given.
     pub fn bbox(&self, bbox: [f64; 4]) -> [f64; 4] {
-        let [x1, y1, x2, y2] = self.scale_box(bbox);
-        if self.masks == MaskResize::Nearest {
-            return [x1, y1, x2, y2];
+        match self {
+            Self::Scaled(scaled) => scaled.bbox(bbox),
+            Self::CloseUp(close_up) => close_up.bbox(),
         }
-        let x = |x: f64| (x - self.offset.0).clamp(0.0, self.window.width as f64 - 1.0);
-        let y = |y: f64| (y - self.offset.1).clamp(0.0, self.window.height as f64 - 1.0);
-        [x(x1), y(y1), x(x2), y(y2)]
     }
-
-    /// The reference rounds the factors of a plain resize to float32.
-    fn scale_box(&self, [x1, y1, x2, y2]: [f64; 4]) -> [f64; 4] {
-        let (mut x, mut y) = self.scale();
-        if self.masks == MaskResize::Nearest {
-            (x, y) = (f64::from(x as f32), f64::from(y as f32));
-        }
-        [x1 * x, y1 * y, x2 * x, y2 * y]
-    }
-}
-
-/// What a crop should keep: a box or a mask in the scaled image.
-struct Object {
-    bbox: [f64; 4],
-    /// The mask, its area (not 0) and the rectangle around it.
-    mask: Option<(Mask, usize, Window)>,
-}
-
-impl Object {
-    fn new(bbox: [f64; 4], mask: Option<Mask>) -> Self {
-        let mask = mask.and_then(|mask| {
-            around(&mask).map(|window| (mask.area(), window)).map(|(area, window)| (mask, area, window))
-        });
-        Self { bbox, mask }
-    }
-
-    /// The share of the object inside the crop (quirk 33d).
-    fn share_in(&self, frame: &Frame) -> f64 {
-        let crop = frame.window;
-        if let Some((mask, area, at)) = &self.mask {
-            let columns = at.x.max(crop.x)..(at.x + at.width).min(crop.x + crop.width);
-            let rows = at.y.max(crop.y)..(at.y + at.height).min(crop.y + crop.height);
-            if columns.is_empty() {
-                return 0.0;
-            }
-            let kept: usize = rows
-                .map(|y| &mask.pixels[y * mask.width..][columns.clone()])
-                .map(|row| row.iter().map(|&pixel| usize::from(pixel)).sum::<usize>())
-                .sum();
-            return kept as f64 / *area as f64;
-        }
-        let [x1, y1, x2, y2] = self.bbox;
-        let (left, top) = frame.offset;
-        let width = x2.min(left + crop.width as f64) - x1.max(left);
-        let height = y2.min(top + crop.height as f64) - y1.max(top);
-        let area = (x2 - x1) * (y2 - y1);
-        if area > 0.0 { width.max(0.0) * height.max(0.0) / area } else { 1.0 }
-    }
-}
-
-/// The smallest rectangle around what is set, if anything is.
-fn around(mask: &Mask) -> Option<Window> {
-    let mut rows = mask.pixels.chunks_exact(mask.width).enumerate().filter(|(_, row)| row.contains(&1));
-    let (top, first) = rows.next()?;
-    let span = |row: &[u8]| Some((row.iter().position(|&p| p != 0)?, row.iter().rposition(|&p| p != 0)?));
-    let (mut left, mut right) = span(first)?;
-    let mut bottom = top;
-    for (y, row) in rows {
-        let (l, r) = span(row)?;
-        (left, right, bottom) = (left.min(l), right.max(r), y);
-    }
-    Some(Window { x: left, y: top, width: right - left + 1, height: bottom - top + 1 })
 }

@@ -7,6 +7,7 @@
 mod annotations;
 mod batch;
 pub mod check;
+mod close_up;
 mod dataset;
 mod decode;
 mod error;
@@ -19,11 +20,13 @@ mod plan;
 mod records;
 pub mod resize;
 mod sample;
+mod scaled;
 mod shuffle;
 mod words;
 
 pub use annotations::{Annotations, BadRecord, ImageId, Referent};
 pub use batch::{Batch, Row, Skipped};
+pub use close_up::CloseUp;
 pub use dataset::{Dataset, INSTANCES, annotation_file};
 pub use decode::{decode, read_image};
 pub use error::DataError;
@@ -34,5 +37,6 @@ pub use labels::NO_LABEL;
 pub use loader::Loader;
 pub use plan::{Entry, ExpressionChoice, Plan, Visit};
 pub use sample::{Preparation, Sample};
+pub use scaled::Scaled;
 pub use shuffle::shuffle_vertices;
 pub use words::{vectors as vectors_beside, vocabulary as vocabulary_beside};

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::Dataset;
-use super::frame::Frame;
 use super::sample::Preparation;
+use crate::config::Transform;
 use crate::random::Stream;
 
 /// One row to prepare.
@@ -65,8 +65,26 @@ pub struct Visit {
 pub struct Plan {
     batches: Vec<Vec<Entry>>,
     stream: Stream,
-    /// Neighbours of one image share its transform and its features.
-    shared: bool,
+    shared: Shared,
+}
+
+/// Which neighbours of a plan share a transform and the features of what is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shared {
+    Nothing,
+    /// Those of one image.
+    Image,
+    /// Those of one referent: each has a close-up of its own.
+    Referent,
+}
+
+impl Shared {
+    fn of(transform: Transform) -> Self {
+        match transform {
+            Transform::CloseUp => Self::Referent,
+            Transform::Resize | Transform::Jitter => Self::Image,
+        }
+    }
 }
 
 impl Plan {
@@ -87,7 +105,8 @@ impl Plan {
             }
         }
         let stream = Stream::new(visit.seed, "data").child(visit.epoch).child(2);
-        Self { stream, shared: visit.referents_per_image > 1, ..Self::of_batches(batches) }
+        let shared = if visit.referents_per_image > 1 { Shared::Image } else { Shared::Nothing };
+        Self::of_batches(batches, stream, shared)
     }
 
     /// One pass without chance over some referents (all: `0..dataset.len()`), for plainly resized
@@ -101,7 +120,8 @@ impl Plan {
         batch_size: usize,
         preparation: &Preparation,
     ) -> Self {
-        Self::of_batches(by_size(dataset, referents, choice, batch_size, preparation))
+        let batches = by_size(dataset, referents, choice, batch_size, preparation);
+        Self::without_chance(batches, preparation)
     }
 
     /// [`Plan::evaluation`] of the whole split in the order of the file, as far as batches allow: a few
@@ -118,13 +138,17 @@ impl Plan {
             stretches.entry(dataset.image_of(referent) / STRETCH).or_default().push(referent);
         }
         let batches = |referents| by_size(dataset, referents, choice, batch_size, preparation);
-        Self::of_batches(stretches.into_values().flat_map(batches).collect())
+        Self::without_chance(stretches.into_values().flat_map(batches).collect(), preparation)
     }
 
-    fn of_batches(mut batches: Vec<Vec<Entry>>) -> Self {
+    fn without_chance(batches: Vec<Vec<Entry>>, preparation: &Preparation) -> Self {
+        Self::of_batches(batches, Stream::new(0, "evaluation"), Shared::of(preparation.transform))
+    }
+
+    fn of_batches(mut batches: Vec<Vec<Entry>>, stream: Stream, shared: Shared) -> Self {
         let numbered = (0u64..).zip(batches.iter_mut().flatten());
         numbered.for_each(|(position, entry)| entry.position = position);
-        Self { batches, stream: Stream::new(0, "evaluation"), shared: true }
+        Self { batches, stream, shared }
     }
 
     /// The share of one of `processes`: of each batch an equal, connected part. Entries keep their
@@ -198,10 +222,14 @@ impl Plan {
         self.batches.iter().map(Vec::len).sum()
     }
 
-    /// The rows of a batch by image, in their order.
+    /// The rows of a batch by what they share, in their order: an image, or a close-up of it.
     pub fn images<'a>(&'a self, dataset: &'a Dataset, batch: usize) -> impl Iterator<Item = &'a [Entry]> {
         let image = |entry: &Entry| dataset.image_of(entry.referent);
-        self.batches[batch].chunk_by(move |a, b| self.shared && image(a) == image(b))
+        self.batches[batch].chunk_by(move |a, b| match self.shared {
+            Shared::Nothing => false,
+            Shared::Image => image(a) == image(b),
+            Shared::Referent => a.referent == b.referent,
+        })
     }
 
     /// The random numbers of an entry's transform.
@@ -214,7 +242,7 @@ impl Plan {
 /// enough that little is lost when it is killed.
 const STRETCH: u32 = 128;
 
-/// Batches of rows whose images have the same padded size.
+/// Batches of rows whose images have the same padded size; what shares features stays together.
 fn by_size(
     dataset: &Dataset,
     referents: impl IntoIterator<Item = usize>,
@@ -223,13 +251,17 @@ fn by_size(
     preparation: &Preparation,
 ) -> Vec<Vec<Entry>> {
     let stream = Stream::new(0, "evaluation");
-    // By padded size, then by image.
+    let seen = |referent: usize| match Shared::of(preparation.transform) {
+        Shared::Referent => referent as u32,
+        Shared::Image | Shared::Nothing => dataset.image_of(referent),
+    };
+    // By padded size, then by image or referent.
     let mut sizes: BTreeMap<(usize, usize), BTreeMap<u32, Vec<Entry>>> = BTreeMap::new();
     for referent in referents {
         let record = dataset.referent(referent);
-        let frame = Frame::resize((record.width, record.height), preparation.image_size);
+        let frame = preparation.plain_frame(record);
         let images = sizes.entry(frame.pad_hw(preparation.stride)).or_default();
-        let entries = images.entry(dataset.image_of(referent)).or_default();
+        let entries = images.entry(seen(referent)).or_default();
         for expression in choice.of(dataset, referent, &mut stream.child(referent as u64)) {
             entries.push(Entry { referent, asked: referent, expression, position: 0 });
         }

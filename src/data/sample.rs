@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
+use super::close_up::CloseUp;
 use super::frame::Frame;
-use super::{DataError, Dataset, Entry, Row};
-use crate::config::{Config, Task, Transform};
+use super::{DataError, Dataset, Entry, Referent, Row};
+use crate::config::{CloseUpConfig, Config, Task, Transform};
 use crate::mask::{self, Mask};
 use crate::random::Stream;
 
@@ -18,6 +19,7 @@ pub struct Preparation {
     pub image_size: usize,
     /// Smallest and largest factor of the jitter.
     pub jitter: [f64; 2],
+    pub close_up: CloseUpConfig,
     /// Images are padded to multiples of this.
     pub stride: usize,
     /// What crops try to keep: boxes, or masks for segmentation (quirk 33d).
@@ -32,13 +34,20 @@ impl Preparation {
     /// Of samples to learn from.
     pub fn training(config: &Config) -> Self {
         let vertices = if config.model.task == Task::Detection { 0 } else { config.model.vertices };
-        Self { transform: config.data.train_transform, vertices, ..Self::evaluation(config) }
+        let (transform, close_up) = (config.data.train_transform, config.data.close_up);
+        Self { transform, close_up, vertices, ..Self::evaluation(config) }
     }
 
-    /// Of samples to judge by: a plain resize, boxes but neither vertices nor masks.
+    /// Of samples to judge by: a plain resize, or plain close-ups if the network learns from close-ups;
+    /// boxes but neither vertices nor masks.
     pub fn evaluation(config: &Config) -> Self {
+        let transform = match config.data.train_transform {
+            Transform::CloseUp => Transform::CloseUp,
+            Transform::Jitter | Transform::Resize => Transform::Resize,
+        };
         Self {
-            transform: Transform::Resize,
+            transform,
+            close_up: config.data.close_up.plain(),
             image_size: config.data.image_size,
             jitter: config.data.jitter,
             stride: config.model.darknet.stride(),
@@ -50,6 +59,22 @@ impl Preparation {
 
     fn needs_masks(&self) -> bool {
         self.vertices > 0 || self.masks
+    }
+
+    /// Where a referent's image lies when nothing is drawn by chance.
+    pub fn plain_frame(&self, referent: &Referent) -> Frame {
+        let original = (referent.width, referent.height);
+        match self.transform {
+            Transform::Resize | Transform::Jitter => Frame::resize(original, self.image_size),
+            Transform::CloseUp => Frame::CloseUp(CloseUp::new(
+                original,
+                referent.bbox,
+                self.image_size,
+                &self.close_up.plain(),
+                None,
+                || 0.5,
+            )),
+        }
     }
 }
 
@@ -87,6 +112,14 @@ impl Sample {
         };
         let frame = match preparation.transform {
             Transform::Resize => Frame::resize(original, preparation.image_size),
+            Transform::CloseUp => Frame::CloseUp(CloseUp::new(
+                original,
+                dataset.referent(entries[0].referent).bbox,
+                preparation.image_size,
+                &preparation.close_up,
+                masks.first(),
+                || stream.uniform(),
+            )),
             Transform::Jitter => {
                 let boxes: Vec<[f64; 4]> = referents().map(|referent| referent.corners()).collect();
                 let kept: Vec<&Mask> = match preparation.task {

@@ -32,6 +32,10 @@ pub enum EvalError {
         "the expression `{expression}` has no word; say what to look for, such as \"red ball on the left\""
     )]
     NoWords { expression: String },
+    #[error(
+        "this network looks at close-ups of referents whose boxes are known; it can `label`, but not find what an expression means. Ask one trained on whole images"
+    )]
+    NeedsBox,
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }

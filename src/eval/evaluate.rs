@@ -146,6 +146,7 @@ impl Session<'_> {
             preparation: self.preparation.clone(),
             device: self.device,
             workers: self.workers,
+            within: None,
         };
         let answered = answer(network, questions, &progress, |judged| {
             if self.stop.is_some_and(|stop| stop()) {
@@ -243,8 +244,7 @@ impl Extras<'_> {
         if step(position) == step(position + 1) {
             return Ok(());
         }
-        let Preparation { image_size, stride, .. } = *self.preparation;
-        let truth = Truth::new(self.dataset, judged.referent, image_size, stride)?;
+        let truth = Truth::new(self.dataset, judged.referent, self.preparation)?;
         let picture = draw_answer(self.dataset, &truth, judged)?;
         let name = format!("{}-{:05}-{}.png", self.dataset.split_name(), judged.referent, judged.expression);
         Ok(save_picture(&picture, &folder.join(name))?)

@@ -132,6 +132,6 @@ fn truths(
     referents: &[usize],
     preparation: &Preparation,
 ) -> Result<Vec<Truth>, EvalError> {
-    let truth = |&referent| Truth::new(dataset, referent, preparation.image_size, preparation.stride);
+    let truth = |&referent| Truth::new(dataset, referent, preparation);
     referents.par_iter().map(truth).collect()
 }

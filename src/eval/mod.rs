@@ -25,6 +25,7 @@ mod predictions;
 mod shape;
 mod summary;
 mod truth;
+mod within;
 
 pub use answers::{Judged, Questions, answer, answer_batches};
 pub use draw::draw_answer;
@@ -37,3 +38,4 @@ pub use predictions::PredictionWriter;
 pub use shape::{Place, Shape};
 pub use summary::{Mark, MarkScores, SplitReport, WeightScores, write_json};
 pub use truth::Truth;
+pub use within::WithinBoxes;

@@ -4,6 +4,7 @@ use candle_core::Device;
 use image::RgbImage;
 use serde::Serialize;
 
+use crate::config::Transform;
 use crate::data::{Batch, Preparation, Sample};
 use crate::mask::Rle;
 use crate::model::{Answer, Network, Strategy};
@@ -49,6 +50,9 @@ pub fn predict(
     expressions: &[&str],
     device: &Device,
 ) -> Result<Vec<Prediction>, EvalError> {
+    if preparation.transform == Transform::CloseUp {
+        return Err(EvalError::NeedsBox);
+    }
     let encoded: Vec<_> = expressions.iter().map(|text| vocabulary.encode(text, max_words)).collect();
     if let Some(place) = encoded.iter().position(|encoded| encoded.words == 0) {
         return Err(EvalError::NoWords { expression: expressions[place].to_owned() });
@@ -61,7 +65,7 @@ pub fn predict(
     let predictions = batch.rows.iter().zip(answers).zip(expressions.iter().zip(encoded));
     predictions
         .map(|((row, answer), (expression, encoded))| {
-            let place = Place { pad_hw: batch.pad_hw[0], original_hw: row.original_hw, scale: row.scale };
+            let place = Place::of_row(row, batch.pad_hw[0]);
             let shape = Shape::of_answer(network.config(), &answer, &place);
             let wrong = |source| EvalError::ImageSize { height, width, source };
             Ok(Prediction {

@@ -1,6 +1,7 @@
 //! From tokens to outlines, boxes and masks, in the network's frame and in the original image.
 
 use crate::config::ModelConfig;
+use crate::data::Row;
 use crate::mask::{MaskError, Rle};
 use crate::model::{Answer, quantise};
 
@@ -11,8 +12,22 @@ pub struct Place {
     pub pad_hw: (usize, usize),
     /// Height and width of the original image.
     pub original_hw: (usize, usize),
-    /// Resized over original size, x and y.
+    /// Resized over original size, x and y; negative where the image is mirrored.
     pub scale: (f64, f64),
+    /// Where a crop or close-up begins in the resized image, x and y; zero for a plain resize.
+    pub offset: (f64, f64),
+}
+
+impl Place {
+    /// Of a row of a batch, in the padding of its image ([`crate::data::Batch::row_pad_hw`]).
+    pub fn of_row(row: &Row, pad_hw: (usize, usize)) -> Self {
+        Self { pad_hw, original_hw: row.original_hw, scale: row.scale, offset: row.offset }
+    }
+
+    /// A point of the frame in the original image.
+    pub fn original(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        [(x + self.offset.0) / self.scale.0, (y + self.offset.1) / self.scale.1]
+    }
 }
 
 /// What an answer draws, in pixels of the padded image.
@@ -37,8 +52,7 @@ impl Shape {
 
     /// The vertices in the original image, not clipped.
     pub fn original_outline(&self, place: &Place) -> Option<Vec<[f64; 2]>> {
-        let (x, y) = place.scale;
-        Some(self.outline.as_ref()?.iter().map(|point| [point[0] / x, point[1] / y]).collect())
+        Some(self.outline.as_ref()?.iter().map(|&point| place.original(point)).collect())
     }
 
     /// The mask in the original image: the vertices are scaled first, then rasterised, so that neither
@@ -52,16 +66,18 @@ impl Shape {
     /// The box in the original image, clipped to it: from the box tokens, else around the vertices; all
     /// 0 for an outline without vertices.
     pub fn original_bbox(&self, place: &Place) -> Option<[f64; 4]> {
-        let (x, y) = place.scale;
         let [x1, y1, x2, y2] = match (self.bbox, &self.outline) {
             (Some(bbox), _) => bbox.map(f64::from),
             (None, Some(outline)) => around(outline),
             (None, None) => return None,
         };
         let (height, width) = (place.original_hw.0 as f64, place.original_hw.1 as f64);
-        let (horizontal, vertical) =
-            (|v: f64| (v / x).clamp(0.0, width), |v: f64| (v / y).clamp(0.0, height));
-        Some([horizontal(x1), vertical(y1), horizontal(x2), vertical(y2)])
+        if self.bbox.is_none() && self.outline.as_ref().is_some_and(Vec::is_empty) {
+            return Some([0.0; 4]);
+        }
+        let ([left, top], [right, bottom]) = (place.original([x1, y1]), place.original([x2, y2]));
+        let (x, y) = (|v: f64| v.clamp(0.0, width), |v: f64| v.clamp(0.0, height));
+        Some([x(left.min(right)), y(top), x(left.max(right)), y(bottom)])
     }
 
     /// The mask in the padded frame as the reference makes it: two vertices are a box x, y, width,
@@ -101,7 +117,8 @@ mod tests {
     #[test]
     fn an_outline_goes_to_the_original_image_without_the_padding() {
         // 50 x 100 pixels, resized to 32 x 64 and padded to 32 x 96.
-        let place = Place { pad_hw: (32, 96), original_hw: (50, 100), scale: (0.64, 0.64) };
+        let place =
+            Place { pad_hw: (32, 96), original_hw: (50, 100), scale: (0.64, 0.64), offset: (0.0, 0.0) };
         let cfg = ModelConfig { bins: 96, ..ModelConfig::default() };
         // A square of 32 by 16 pixels in the padded frame.
         let shape = Shape::of_answer(&cfg, &answer(&[0, 0, 32, 0, 32, 48, 0, 48, 96, 7, 7]), &place);
@@ -114,7 +131,8 @@ mod tests {
 
     #[test]
     fn two_vertices_are_nothing_but_for_the_reference() {
-        let place = Place { pad_hw: (100, 100), original_hw: (100, 100), scale: (1.0, 1.0) };
+        let place =
+            Place { pad_hw: (100, 100), original_hw: (100, 100), scale: (1.0, 1.0), offset: (0.0, 0.0) };
         let cfg = ModelConfig { bins: 100, ..ModelConfig::default() };
         let shape = Shape::of_answer(&cfg, &answer(&[10, 10, 20, 30, 100]), &place);
         assert_eq!(shape.original_mask(&place).expect("an outline").expect("a mask").area(), 0);
@@ -124,7 +142,7 @@ mod tests {
 
     #[test]
     fn no_vertices_are_an_empty_box() {
-        let place = Place { pad_hw: (32, 32), original_hw: (32, 32), scale: (1.0, 1.0) };
+        let place = Place { pad_hw: (32, 32), original_hw: (32, 32), scale: (1.0, 1.0), offset: (0.0, 0.0) };
         let shape = Shape::of_answer(&ModelConfig::default(), &answer(&[1000]), &place);
         assert_eq!(shape.original_bbox(&place), Some([0.0; 4]));
     }

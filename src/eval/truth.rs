@@ -1,6 +1,6 @@
 //! What an answer is compared with.
 
-use crate::data::{Dataset, Frame};
+use crate::data::{Dataset, Preparation};
 use crate::mask::Rle;
 
 use super::metrics::{Outcome, ReferenceOutcome, box_iou};
@@ -23,16 +23,11 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// The truth of a referent for a network that sees images of this size in this padding.
-    pub fn new(
-        dataset: &Dataset,
-        referent: usize,
-        image_size: usize,
-        stride: usize,
-    ) -> Result<Self, EvalError> {
+    /// The truth of a referent for a network that sees images prepared like this, without chance.
+    pub fn new(dataset: &Dataset, referent: usize, preparation: &Preparation) -> Result<Self, EvalError> {
         let record = dataset.referent(referent);
         let wrong = |source| EvalError::Mask { split: dataset.split_name().to_owned(), referent, source };
-        let frame = Frame::resize((record.width, record.height), image_size);
+        let (frame, stride) = (preparation.plain_frame(record), preparation.stride);
         let (mask, padded_mask) = match record.segmentation {
             Some(_) => {
                 let mask = record.rle().map_err(wrong)?;
@@ -47,6 +42,7 @@ impl Truth {
                 pad_hw: frame.pad_hw(stride),
                 original_hw: (record.height, record.width),
                 scale: frame.scale(),
+                offset: frame.offset(),
             },
             mask,
             padded_mask,

@@ -7,7 +7,7 @@ use crate::data::Dataset;
 use crate::report::{Layer, Overlay, PALETTE, contact_sheet};
 
 /// Some of the verdicts, evenly spread, on one sheet: the true box in green, the outline that was said in
-/// orange, its projection term above.
+/// orange, above it the IoU that was expected, or the projection term.
 pub fn draw_verdicts(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -36,9 +36,11 @@ fn draw(dataset: &Dataset, predictions: &Predictions, verdict: &Verdict) -> Resu
         Some(term) => format!("projection term {term:.3}"),
         None => "nothing outlined".to_owned(),
     };
+    let expected = verdict.expected_iou.map(|iou| format!("expected IoU {:.0} %", 100.0 * iou));
+    let judged = expected.unwrap_or(term);
     let title = match verdict.true_iou {
-        Some(iou) => format!("{term}, IoU {:.0} %", 100.0 * iou),
-        None => term,
+        Some(iou) => format!("{judged}, IoU {:.0} %", 100.0 * iou),
+        None => judged,
     };
     let overlay = Overlay::new(&image).title(title).layer(truth).layer(answer).long_side(256);
     Ok(overlay.caption(candidate.expression.as_str(), None).draw())

@@ -40,6 +40,9 @@ pub enum PseudoError {
     #[error("the checkpoint says boxes, not outlines; label with one trained for segmentation or multi-task")]
     NoOutlines,
 
+    #[error("{found} views: expected 1{}", if *most > 1 { format!(" to {most}") } else { "; only a network for close-ups looks more than once".to_owned() })]
+    Views { found: usize, most: usize },
+
     #[error("{path} is being written by another process; wait for it, or name another file with --out")]
     Busy { path: PathBuf },
 
@@ -63,6 +66,16 @@ pub enum PseudoError {
         "{path} has {found} of {expected} referents of split {split}: the labelling was interrupted. Run the same `label` again, it goes on where it stopped"
     )]
     Incomplete { path: PathBuf, split: String, found: usize, expected: usize },
+
+    #[error(
+        "{path} has outlines that were fitted to the boxes, which the projection term can't judge. Label with --method rpp, or pick with --method quality"
+    )]
+    NotGreedy { path: PathBuf },
+
+    #[error(
+        "{found} referents of the sample have a mask; to learn what labels are worth takes {expected}. Sample more, or pick with --quality 0, which keeps all, or with --method rpp"
+    )]
+    TooFew { found: usize, expected: usize },
 
     #[error("{path}, referent {referent}: {source}; run `label` again")]
     Mask { path: PathBuf, referent: usize, source: MaskError },

@@ -1,8 +1,10 @@
+use serde::Serialize;
+
 use super::{box_mask, projection_term};
 use crate::mask::{MaskError, Rle, find_contours};
 
 /// Decides which predictions become pseudo labels (quirks 41 to 44).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Judge {
     /// Predictions whose projection term is below this are kept.
     pub threshold: f64,

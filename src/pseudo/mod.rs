@@ -2,11 +2,13 @@
 //! of that is good enough to train on.
 //!
 //! [`sample`] draws `instances_sample_<ratio>.json`; [`label`] writes `predictions.jsonl`; [`pick`]
-//! judges each prediction by its [`projection_term`] and writes `instances_sample_<ratio>_box_pick.json`.
+//! keeps those that are good enough ([`Criterion`]) and writes `instances_sample_<ratio>_box_pick.json`.
 //! All three work on annotation files and leave records as they stand.
 
+mod calibration;
 mod draw;
 mod error;
+mod fit;
 mod judge;
 mod label;
 mod pick;
@@ -15,11 +17,13 @@ mod projection;
 mod sample;
 mod subset;
 
+pub use calibration::{Calibration, LEAST_EXAMPLES};
 pub use draw::draw_verdicts;
 pub use error::PseudoError;
+pub use fit::fit_to_box;
 pub use judge::{Judge, Judgement, outlines};
-pub use label::{Labelled, Labelling, label};
-pub use pick::{Masks, PickOptions, Picked, Verdict, pick, pick_file, predictions_file};
+pub use label::{Labelled, Labelling, MOST_VIEWS, label};
+pub use pick::{Criterion, Masks, PickOptions, Picked, QUALITY, Verdict, pick, pick_file, predictions_file};
 pub use predictions::{Asked, Candidate, Header, Method, Prediction, Predictions};
 pub use projection::{box_mask, projection_term};
 pub use sample::{Drawn, SampleOptions, draw, sample, sample_file, sample_into};

@@ -1,4 +1,4 @@
-//! Which predictions become masks to train on (RPP, resampling pseudo points).
+//! Which predictions become masks to train on.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,9 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::subset::{refuse_to_replace, sha256, write_subset};
-use super::{Judge, Judgement, Prediction, Predictions, PseudoError};
+use super::{
+    Calibration, Candidate, Judge, Judgement, LEAST_EXAMPLES, Method, Prediction, Predictions, PseudoError,
+    outlines,
+};
 use crate::data::{Annotations, Referent, with_field};
-use crate::mask::Segmentation;
+use crate::mask::{MaskError, Rle, Segmentation};
 
 /// What becomes the `mask` of a picked record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,10 +28,25 @@ pub enum Masks {
     Outlines,
 }
 
+/// What is good enough.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// Resampling pseudo points, as in the paper: of several candidates the one with the smallest
+    /// projection term, if that is below the judge's threshold.
+    Rpp(Judge),
+    /// Not in the paper: of several candidates the one that agrees most with the others, if the IoU
+    /// that [`Calibration`] expects of it is not below this. 0 keeps all that have an outline.
+    Quality(f64),
+}
+
+/// Below it a label does more harm than good.
+pub const QUALITY: f64 = 0.5;
+
 /// How predictions are picked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PickOptions {
-    pub judge: Judge,
+    pub criterion: Criterion,
     pub masks: Masks,
     /// Replace a file that is there.
     pub force: bool,
@@ -39,8 +57,10 @@ pub struct PickOptions {
 pub struct Verdict {
     /// Index in the split.
     pub referent: usize,
-    /// The candidate that was judged: of several, the one with the smallest projection term.
+    /// The candidate that was judged.
     pub candidate: usize,
+    /// The IoU that was expected of it, by [`Criterion::Quality`].
+    pub expected_iou: Option<f64>,
     pub judgement: Judgement,
     /// What is written if it is kept; none without outlines.
     pub mask: Option<Segmentation>,
@@ -55,15 +75,18 @@ pub struct Picked {
     pub labelled_sha256: String,
     pub predictions_sha256_of_checkpoint: String,
     pub split: String,
-    pub threshold: f64,
+    pub criterion: Criterion,
+    pub calibration: Option<Calibration>,
     pub masks: Masks,
     /// Records with masks of their own.
     pub labelled: usize,
     pub kept: usize,
     /// Rejected: nothing was outlined.
     pub empty: usize,
-    /// Rejected: the projection term reaches the threshold.
-    pub projection_term: usize,
+    /// Rejected: the criterion isn't met.
+    pub poor: usize,
+    /// Mean over those kept, by [`Criterion::Quality`].
+    pub expected_iou_of_kept: Option<f64>,
     /// Mean over those kept that have a true mask, 0 to 1.
     pub true_iou_of_kept: Option<f64>,
     pub true_iou_of_rejected: Option<f64>,
@@ -107,12 +130,19 @@ pub fn pick(
     let sampled: Vec<&str> = labelled.records(split)?.collect();
     let unlabelled = unlabelled(all, &records, labelled, &sampled)?;
     let referents = all.referents(split)?;
+    let mut scene = Scene { all, split, predictions, options, calibration: None };
+    match options.criterion {
+        Criterion::Rpp(_) if header.method != Method::Greedy => {
+            return Err(PseudoError::NotGreedy { path: predictions.path.clone() });
+        }
+        Criterion::Quality(quality) if quality > 0.0 => {
+            scene.calibration = Some(scene.calibrate(referents, &unlabelled)?);
+        }
+        Criterion::Rpp(_) | Criterion::Quality(_) => {}
+    }
     let verdicts: Vec<Verdict> = unlabelled
         .into_par_iter()
-        .map(|i| {
-            let scene = Scene { all, split, predictions, options };
-            scene.judge(&referents[i], &predictions.referents[i])
-        })
+        .map(|i| scene.judge(&referents[i], &predictions.referents[i]))
         .collect::<Result<_, _>>()?;
 
     let mut written: Vec<Cow<str>> = sampled.iter().map(|&record| Cow::Borrowed(record)).collect();
@@ -122,19 +152,23 @@ pub fn pick(
         written.extend(with_field(records[verdict.referent], "mask", &mask).map(Cow::Owned));
     }
     let count = |wanted: fn(&Judgement) -> bool| verdicts.iter().filter(|v| wanted(&v.judgement)).count();
+    let kept = || verdicts.iter().filter(|verdict| verdict.judgement.kept);
+    let rejected = verdicts.iter().filter(|verdict| !verdict.judgement.kept);
     let picked = Picked {
         annotations_sha256: hash,
         labelled_sha256: sha256(labelled.text()),
         predictions_sha256_of_checkpoint: header.checkpoint_sha256.clone(),
         split: split.to_owned(),
-        threshold: options.judge.threshold,
+        criterion: options.criterion,
+        calibration: scene.calibration,
         masks: options.masks,
         labelled: sampled.len(),
         kept: count(|judgement| judgement.kept),
-        empty: count(|judgement| judgement.mask.is_none()),
-        projection_term: count(|judgement| judgement.mask.is_some() && !judgement.kept),
-        true_iou_of_kept: mean_iou(&verdicts, true),
-        true_iou_of_rejected: mean_iou(&verdicts, false),
+        empty: count(|judgement| judgement.projection_term.is_none()),
+        poor: count(|judgement| judgement.projection_term.is_some() && !judgement.kept),
+        expected_iou_of_kept: mean(kept().filter_map(|verdict| verdict.expected_iou)),
+        true_iou_of_kept: mean(kept().filter_map(|verdict| verdict.true_iou)),
+        true_iou_of_rejected: mean(rejected.filter_map(|verdict| verdict.true_iou)),
         verdicts,
     };
     write_subset(out, all, split, &written, &picked)?;
@@ -177,55 +211,133 @@ struct Scene<'a> {
     split: &'a str,
     predictions: &'a Predictions,
     options: &'a PickOptions,
+    calibration: Option<Calibration>,
 }
 
 impl Scene<'_> {
+    /// From the referents whose masks are in the sample.
+    fn calibrate(&self, referents: &[Referent], unlabelled: &[usize]) -> Result<Calibration, PseudoError> {
+        let mut unlabelled = unlabelled.iter().peekable();
+        let labelled: Vec<usize> =
+            (0..referents.len()).filter(|i| unlabelled.next_if_eq(&i).is_none()).collect();
+        let examples: Vec<(&Candidate, f64)> = labelled
+            .into_par_iter()
+            .filter(|&i| referents[i].segmentation.is_some())
+            .map(|i| {
+                let candidate = &self.predictions.referents[i].candidates[self.most_agreed(i)];
+                let iou = self.true_iou(&referents[i], i, Some(&candidate.mask))?;
+                Ok((candidate, iou.unwrap_or(0.0)))
+            })
+            .collect::<Result<_, PseudoError>>()?;
+        let found = examples.len();
+        Calibration::learn(&examples).ok_or(PseudoError::TooFew { found, expected: LEAST_EXAMPLES })
+    }
+
+    /// The candidate that agrees most with the others, the first of equals.
+    fn most_agreed(&self, referent: usize) -> usize {
+        let candidates = &self.predictions.referents[referent].candidates;
+        let agreement = |i: usize| candidates[i].agreement.unwrap_or(0.0);
+        (1..candidates.len()).fold(0, |best, i| if agreement(i) > agreement(best) { i } else { best })
+    }
+
     fn judge(&self, referent: &Referent, prediction: &Prediction) -> Result<Verdict, PseudoError> {
         let index = prediction.index;
-        let wrong =
-            |source| PseudoError::Mask { path: self.predictions.path.clone(), referent: index, source };
+        for candidate in &prediction.candidates {
+            let checked = candidate.mask.check_size(referent.height, referent.width);
+            checked.map_err(|source| self.wrong(index, source))?;
+        }
+        let (candidate, judgement) = match self.options.criterion {
+            Criterion::Rpp(judge) => self.smallest_term(judge, referent, prediction)?,
+            Criterion::Quality(quality) => self.expect(quality, referent, prediction)?,
+        };
+        let said = &prediction.candidates[candidate];
+        let rle = judgement.mask.as_ref().map(|outlines| match self.options.masks {
+            Masks::Predicted => &said.mask,
+            Masks::Outlines => outlines,
+        });
+        let true_iou = self.true_iou(referent, index, rle)?;
+        let mask = rle.map(|rle| match self.options.masks {
+            Masks::Predicted => Segmentation::from(rle),
+            Masks::Outlines => Segmentation::Polygons(judgement.polygons.clone()),
+        });
+        let expected_iou = self.calibration.map(|calibration| calibration.expected(said));
+        Ok(Verdict { referent: index, candidate, expected_iou, mask, true_iou, judgement })
+    }
+
+    fn smallest_term(
+        &self,
+        judge: Judge,
+        referent: &Referent,
+        prediction: &Prediction,
+    ) -> Result<(usize, Judgement), PseudoError> {
         let mut best: Option<(usize, Judgement)> = None;
         for (i, candidate) in prediction.candidates.iter().enumerate() {
             let size = (referent.height, referent.width);
-            candidate.mask.check_size(referent.height, referent.width).map_err(wrong)?;
-            let judgement = self.options.judge.judge(&candidate.mask, referent.bbox, size).map_err(wrong)?;
+            let judgement = judge.judge(&candidate.mask, referent.bbox, size);
+            let judgement = judgement.map_err(|source| self.wrong(prediction.index, source))?;
             let term = |judgement: &Judgement| judgement.projection_term.unwrap_or(f32::INFINITY);
             if best.as_ref().is_none_or(|(_, best)| term(&judgement) < term(best)) {
                 best = Some((i, judgement));
             }
         }
-        let (candidate, judgement) = best.unwrap_or((0, Judgement::nothing()));
-        let rle = judgement.mask.as_ref().map(|outlines| match self.options.masks {
-            Masks::Predicted => &prediction.candidates[candidate].mask,
-            Masks::Outlines => outlines,
-        });
-        let true_iou = match &referent.segmentation {
-            None => None,
-            Some(_) => {
-                let wrong = |source| PseudoError::TrueMask {
-                    path: self.all.path().to_owned(),
-                    split: self.split.to_owned(),
-                    referent: index,
-                    source,
-                };
-                let truth = referent.rle().map_err(wrong)?;
-                let iou = rle.map(|mask| mask.iou(&truth, false)).transpose();
-                Some(iou.map_err(wrong)?.unwrap_or(0.0))
-            }
+        Ok(best.unwrap_or((0, Judgement::nothing())))
+    }
+
+    fn expect(
+        &self,
+        quality: f64,
+        referent: &Referent,
+        prediction: &Prediction,
+    ) -> Result<(usize, Judgement), PseudoError> {
+        let chosen = self.most_agreed(prediction.index);
+        let candidate = &prediction.candidates[chosen];
+        if candidate.projection_term.is_none() || candidate.mask.area() == 0 {
+            return Ok((chosen, Judgement::nothing()));
+        }
+        let polygons = match self.options.masks {
+            Masks::Predicted => Vec::new(),
+            Masks::Outlines => outlines(&candidate.mask),
         };
-        let mask = rle.map(|rle| match self.options.masks {
-            Masks::Predicted => Segmentation::from(rle),
-            Masks::Outlines => Segmentation::Polygons(judgement.polygons.clone()),
-        });
-        Ok(Verdict { referent: index, candidate, mask, true_iou, judgement })
+        let mask = match self.options.masks {
+            Masks::Predicted => candidate.mask.clone(),
+            Masks::Outlines => Rle::from_polygons(referent.height, referent.width, &polygons)
+                .map_err(|source| self.wrong(prediction.index, source))?,
+        };
+        let expected = self.calibration.map_or(1.0, |calibration| calibration.expected(candidate));
+        let (projection_term, kept) = (candidate.projection_term, expected >= quality);
+        Ok((chosen, Judgement { polygons, mask: Some(mask), projection_term, kept }))
+    }
+
+    /// IoU with the true mask, if there is one.
+    fn true_iou(
+        &self,
+        referent: &Referent,
+        index: usize,
+        mask: Option<&Rle>,
+    ) -> Result<Option<f64>, PseudoError> {
+        if referent.segmentation.is_none() {
+            return Ok(None);
+        }
+        let wrong = |source| PseudoError::TrueMask {
+            path: self.all.path().to_owned(),
+            split: self.split.to_owned(),
+            referent: index,
+            source,
+        };
+        let truth = referent.rle().map_err(wrong)?;
+        let iou = mask.map(|mask| mask.iou(&truth, false)).transpose();
+        Ok(Some(iou.map_err(wrong)?.unwrap_or(0.0)))
+    }
+
+    fn wrong(&self, referent: usize, source: MaskError) -> PseudoError {
+        PseudoError::Mask { path: self.predictions.path.clone(), referent, source }
     }
 }
 
-fn mean_iou(verdicts: &[Verdict], kept: bool) -> Option<f64> {
-    let ious = || verdicts.iter().filter(|v| v.judgement.kept == kept).filter_map(|v| v.true_iou);
-    match ious().count() {
+fn mean(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
+    match values.clone().count() {
         0 => None,
-        count => Some(ious().sum::<f64>() / count as f64),
+        count => Some(values.sum::<f64>() / count as f64),
     }
 }
 

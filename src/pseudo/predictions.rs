@@ -32,8 +32,12 @@ pub enum Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// The likeliest token at each step.
+    /// The likeliest token at each step: the paper.
     Greedy,
+    /// The same within the known boxes ([`crate::eval::WithinBoxes`]); what was said about whole images is
+    /// then fitted to them ([`super::fit_to_box`]). Outlines of close-ups are not: their points lie a
+    /// little inside the box for a reason, as only some of the outline's pixels are vertices.
+    Boxes,
 }
 
 /// What was labelled with what. A labelling is taken up again only under an equal header.
@@ -50,8 +54,15 @@ pub struct Header {
     pub weights: Weights,
     pub method: Method,
     pub expressions: Asked,
+    /// Looks at each referent; more than one only in close-ups.
+    #[serde(default = "one")]
+    pub views: usize,
     /// Changes the last digits of the scores.
     pub batch_size: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Header {
@@ -59,7 +70,7 @@ impl Header {
 
     /// The first field that differs: its name, ours, the other's.
     fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        let fields: [(&'static str, [String; 2]); 10] = [
+        let fields: [(&'static str, [String; 2]); 11] = [
             ("format", [self.format.to_string(), other.format.to_string()]),
             ("data set", [self.dataset.clone(), other.dataset.clone()]),
             ("annotations' SHA-256", [self.annotations_sha256.clone(), other.annotations_sha256.clone()]),
@@ -69,6 +80,7 @@ impl Header {
             ("weights", [self.weights.to_string(), other.weights.to_string()]),
             ("method", [format!("{:?}", self.method), format!("{:?}", other.method)]),
             ("expressions", [format!("{:?}", self.expressions), format!("{:?}", other.expressions)]),
+            ("views", [self.views.to_string(), other.views.to_string()]),
             ("batch size", [self.batch_size.to_string(), other.batch_size.to_string()]),
         ];
         let differing = fields.into_iter().find(|(_, [ours, others])| ours != others);
@@ -91,14 +103,19 @@ pub struct Candidate {
     pub expression: String,
     /// As said: the box of a multi-task network, then the outline with its end token.
     pub tokens: Vec<u32>,
-    /// The vertices as said, `[x1, y1, …]`, not clipped; none if there are fewer than three.
+    /// The vertices `[x1, y1, …]`, fitted if that is the method, not clipped; none if there are fewer
+    /// than three.
     pub polygons: Vec<Vec<f64>>,
     /// Their inside.
     pub mask: Rle,
-    /// How badly mask and true box fit, 0 to 2 ([`super::projection_term`]); none for an empty mask.
+    /// How badly the mask as it was said and the true box fit, 0 to 2 ([`super::projection_term`]);
+    /// none for an empty mask.
     pub projection_term: Option<f32>,
     /// Mean natural logarithm of the probabilities of the tokens.
     pub score: Option<f32>,
+    /// Mean IoU with the other candidates of the referent; none without others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f32>,
 }
 
 /// A finished file of predictions.
