@@ -206,7 +206,6 @@ fn predictions(all: &Annotations) -> Predictions {
         weights: Weights::Raw,
         method: Method::Greedy,
         expressions: Asked::First,
-        views: 1,
         batch_size: 1,
     };
     Predictions { path: "made up".into(), header, referents }
@@ -359,9 +358,6 @@ fn known_boxes_make_the_labels_and_the_sample_says_what_they_are_worth() {
             assert!((agreement.unwrap_or(0.0) - mean.unwrap_or(0.0)).abs() < 1e-6);
         }
     }
-    let error = fail(&["label", "--checkpoint", run, "--views", "2"], &root);
-    assert!(error.contains("2 views: expected 1; only a network for close-ups"), "{error}");
-
     succeed(&["sample", "--ratio", "30", "--dataset", DATASET], &root);
     let pick = |more: &[&str]| {
         let arguments = ["pick", "--ratio", "30", "--dataset", DATASET, "--force"];
@@ -393,11 +389,10 @@ fn close_ups_are_learnt_and_labelled() {
     succeed(&["train", "tiny.toml", "--device", "cpu", "--runs", "runs"], &root);
     let run = fs::read_dir(folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     let run = run.to_str().unwrap();
-    succeed(&["label", "--checkpoint", run, "--views", "4", "--device", "cpu"], &root);
+    succeed(&["label", "--checkpoint", run, "--device", "cpu"], &root);
     let predictions = Predictions::read(&file(&root, "predictions.jsonl")).unwrap();
     let all = read(&root, "instances.json");
     for (prediction, referent) in predictions.referents.iter().zip(all.referents("train").unwrap()) {
-        assert_eq!(prediction.candidates.len(), 4);
         for candidate in &prediction.candidates {
             // Whatever such a network says, it says it within the box and its margin of 2 %, and a bin.
             let [x, y, w, h] = referent.bbox;

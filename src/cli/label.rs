@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use partial_res::data::{Dataset, INSTANCES};
-use partial_res::pseudo::{Asked, Labelling, MOST_VIEWS, Method, label, predictions_file};
+use partial_res::pseudo::{Asked, Labelling, Method, label, predictions_file};
 use partial_res::report::{Log, Weights};
 
 use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words};
@@ -49,9 +49,6 @@ pub struct LabelArgs {
     expressions: Expressions,
     #[arg(long, value_enum, default_value_t = How::Boxes)]
     method: How,
-    /// Looks at each referent, mirrored and with another margin; only for a network for close-ups
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MOST_VIEWS as i64))]
-    views: u8,
     /// File to write [default: predictions.jsonl beside the annotations]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -93,7 +90,6 @@ pub fn run(args: LabelArgs) -> Result<()> {
             How::Boxes => Method::Boxes,
             How::Rpp => Method::Greedy,
         },
-        views: args.views.into(),
         batch_size: args.batch_size.into(),
         force: args.force,
     };

@@ -94,7 +94,6 @@ pub fn convert_predictions(request: &PredictionsRequest) -> Result<PredictionsRe
         weights: Weights::Raw,
         method: Method::Greedy,
         expressions: Asked::First,
-        views: 1,
         batch_size: 0,
     };
     let predictions = dump.par_iter().zip(referents).enumerate().map(|(index, (entry, referent))| {

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row};
 use crate::mask::Rle;
-use crate::model::{Answer, ModelError, Network, Strategy};
+use crate::model::{Answer, Constraint, ModelError, Network, Strategy};
 use crate::nn::Pass;
 use crate::parallel::world;
 use crate::report::Progress;
 
-use super::{EvalError, Outcome, Shape, Truth};
+use super::{EvalError, Outcome, Shape, Truth, WithinBoxes};
 
 /// What is asked, and how.
 pub struct Questions<'a> {
@@ -26,6 +26,9 @@ pub struct Questions<'a> {
     pub device: &'a Device,
     /// Threads that prepare images; 0 means one per core.
     pub workers: usize,
+    /// Where the referents' boxes are known, coordinates may be held to them and a margin, a share of their
+    /// sides ([`WithinBoxes`]).
+    pub within: Option<f64>,
 }
 
 /// One answer and what it is worth.
@@ -55,7 +58,7 @@ pub fn answer_batches<E: From<EvalError>>(
     questions: Questions<'_>,
     mut each: impl FnMut(&Batch, Vec<Answer>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Questions { dataset, mut plan, preparation, device, workers } = questions;
+    let Questions { dataset, mut plan, preparation, device, workers, within } = questions;
     let (rank, processes) = (world().rank(), world().size());
     let rounds = plan.len().div_ceil(processes);
     if rank != 0 {
@@ -71,10 +74,8 @@ pub fn answer_batches<E: From<EvalError>>(
             .map_err(EvalError::Data)?;
         let answers = match batches.first().and_then(|batch| Some((batch, batch.rows.first()?))) {
             None => Vec::new(),
-            Some((batch, first)) => ask(network, batch, device).map_err(|source| EvalError::Batch {
-                split: dataset.split_name().to_owned(),
-                referent: first.referent,
-                source,
+            Some((batch, first)) => ask(network, batch, device, within).map_err(|source| {
+                EvalError::Batch { split: dataset.split_name().to_owned(), referent: first.referent, source }
             })?,
         };
         let taken =
@@ -106,10 +107,10 @@ pub fn answer(
     mut each: impl FnMut(Judged) -> Result<(), EvalError>,
 ) -> Result<(), EvalError> {
     let dataset = Arc::clone(questions.dataset);
-    let (image_size, stride) = (questions.preparation.image_size, questions.preparation.stride);
+    let preparation = questions.preparation.clone();
     answer_batches(network, questions, |batch, answers| {
         let dataset = dataset.as_ref();
-        let truths = truths(dataset, &batch.rows, image_size, stride)?;
+        let truths = truths(dataset, &batch.rows, &preparation)?;
         let judged: Vec<Judged> = batch
             .rows
             .par_iter()
@@ -121,22 +122,29 @@ pub fn answer(
     })
 }
 
-fn ask(network: &Network, batch: &Batch, device: &Device) -> Result<Vec<Answer>, ModelError> {
+fn ask(
+    network: &Network,
+    batch: &Batch,
+    device: &Device,
+    within: Option<f64>,
+) -> Result<Vec<Answer>, ModelError> {
     let encoded = network.forward(&batch.inputs(device)?, &Pass::evaluation())?;
-    Ok(network.generate(&encoded, network.config().task, Strategy::Greedy, None)?)
+    let cfg = network.config();
+    let boxes = within.map(|margin| WithinBoxes::new(cfg, batch, margin));
+    let constraint = boxes.as_ref().map(|boxes| boxes as &dyn Constraint);
+    Ok(network.generate(&encoded, cfg.task, Strategy::Greedy, constraint)?)
 }
 
 /// The truths of a batch, each referent's once.
 fn truths(
     dataset: &Dataset,
     rows: &[Row],
-    image_size: usize,
-    stride: usize,
+    preparation: &Preparation,
 ) -> Result<HashMap<usize, Truth>, EvalError> {
     let mut referents: Vec<usize> = rows.iter().map(|row| row.referent).collect();
     referents.sort_unstable();
     referents.dedup();
-    let truth = |referent| Ok((referent, Truth::new(dataset, referent, image_size, stride)?));
+    let truth = |referent| Ok((referent, Truth::new(dataset, referent, preparation)?));
     referents.into_par_iter().map(truth).collect()
 }
 

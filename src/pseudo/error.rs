@@ -40,9 +40,6 @@ pub enum PseudoError {
     #[error("the checkpoint says boxes, not outlines; label with one trained for segmentation or multi-task")]
     NoOutlines,
 
-    #[error("{found} views: expected 1{}", if *most > 1 { format!(" to {most}") } else { "; only a network for close-ups looks more than once".to_owned() })]
-    Views { found: usize, most: usize },
-
     #[error("{path} is being written by another process; wait for it, or name another file with --out")]
     Busy { path: PathBuf },
 

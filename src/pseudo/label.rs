@@ -9,12 +9,12 @@ use rayon::prelude::*;
 
 use super::predictions::PredictionLog;
 use super::subset::sha256;
-use super::{Asked, Candidate, Header, Judge, Method, Prediction, PseudoError};
+use super::{Asked, Candidate, Header, Judge, Method, Prediction, PseudoError, fit_to_box};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, Task};
+use crate::config::{Config, Task, Transform};
 use crate::data::{Dataset, ExpressionChoice, Plan, Preparation, Row};
 use crate::eval::{EvalError, Place, Questions, Shape, answer_batches};
-use crate::mask::Rle;
+use crate::mask::{MaskError, Rle};
 use crate::model::{Answer, Network};
 use crate::parallel::world;
 use crate::report::{Log, Weights};
@@ -30,6 +30,7 @@ pub struct Labelling<'a> {
     /// Must number words as the network does ([`Dataset::with_vocabulary`]).
     pub dataset: &'a Arc<Dataset>,
     pub device: &'a Device,
+    pub method: Method,
     pub expressions: Asked,
     /// Expressions in a batch.
     pub batch_size: usize,
@@ -62,7 +63,7 @@ pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelle
         referents: dataset.len(),
         checkpoint_sha256: checkpoint.hash(weights).unwrap_or_default().to_owned(),
         weights,
-        method: Method::Greedy,
+        method: labelling.method,
         expressions: labelling.expressions,
         batch_size: labelling.batch_size,
     };
@@ -84,18 +85,18 @@ pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelle
     plan.retain(|batch| batch.iter().any(|entry| entry.referent >= before));
     let progress = log.progress(all, &header.split, "expressions");
     progress.set_position((all - plan.rows()) as u64);
-    let questions = Questions { dataset, plan, preparation, device, workers: config.data.workers };
+    let within = (labelling.method == Method::Boxes).then_some(MARGIN);
+    let questions = Questions { dataset, plan, preparation, device, workers: config.data.workers, within };
     let mut waiting = Waiting { dataset, asked: labelling.expressions, next: before, said: BTreeMap::new() };
     let answered = answer_batches(network, questions, |batch, answers| {
         let pad_hw = batch.row_pad_hw();
         let rows = batch.rows.par_iter().zip(pad_hw).zip(answers);
         let said: Vec<(usize, Candidate)> = rows
-            .map(|((row, pad_hw), answer)| {
-                Ok((row.referent, candidate(network, dataset, row, pad_hw, &answer)?))
-            })
+            .map(|((row, pad_hw), answer)| Ok((row.referent, candidate(labelling, row, pad_hw, &answer)?)))
             .collect::<Result<_, EvalError>>()?;
         progress.advance(said.len() as u64);
-        file.as_mut().map_or(Ok(()), |file| file.write(&waiting.take(said)))
+        let ready = waiting.take(said)?;
+        file.as_mut().map_or(Ok(()), |file| file.write(&ready))
     });
     progress.finish();
     answered?;
@@ -105,6 +106,9 @@ pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelle
     }
     Ok(Labelled { before, referents })
 }
+
+/// Beyond a known box, as a share of its sides, an outline may still go while it is being said.
+const MARGIN: f64 = 0.02;
 
 /// A count that the root has and all need.
 fn of_root(own: Option<usize>) -> usize {
@@ -124,19 +128,23 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     /// Adds answers and gives back the referents that are next and complete.
-    fn take(&mut self, said: Vec<(usize, Candidate)>) -> Vec<Prediction> {
+    fn take(&mut self, said: Vec<(usize, Candidate)>) -> Result<Vec<Prediction>, EvalError> {
         for (referent, candidate) in said.into_iter().filter(|&(referent, _)| referent >= self.next) {
             self.said.entry(referent).or_default().push(candidate);
         }
         let mut ready = Vec::new();
         while let Some(candidates) = self.said.get(&self.next).filter(|said| said.len() == self.wanted()) {
-            let candidates = candidates.clone();
+            let mut candidates = candidates.clone();
             self.said.remove(&self.next);
+            agree(&mut candidates).map_err(|source| {
+                let split = self.dataset.split_name().to_owned();
+                EvalError::Mask { split, referent: self.next, source }
+            })?;
             let image_id = self.dataset.referent(self.next).image_id.clone();
             ready.push(Prediction { index: self.next, image_id, candidates });
             self.next += 1;
         }
-        ready
+        Ok(ready)
     }
 
     /// Candidates of the next referent.
@@ -149,21 +157,27 @@ impl Waiting<'_> {
 }
 
 fn candidate(
-    network: &Network,
-    dataset: &Dataset,
+    labelling: &Labelling<'_>,
     row: &Row,
     pad_hw: (usize, usize),
     answer: &Answer,
 ) -> Result<Candidate, EvalError> {
+    let &Labelling { network, dataset, config, method, .. } = labelling;
     let split = || dataset.split_name().to_owned();
     let wrong = |source| EvalError::Mask { split: split(), referent: row.referent, source };
-    let place = Place { pad_hw, original_hw: row.original_hw, scale: row.scale };
+    let place = Place::of_row(row, pad_hw);
     let shape = Shape::of_answer(network.config(), answer, &place);
-    let outline = shape.original_outline(&place).unwrap_or_default();
+    let mut outline = shape.original_outline(&place).unwrap_or_default();
     let (height, width) = place.original_hw;
-    let mask = shape.original_mask(&place).unwrap_or_else(|| Rle::empty(height, width)).map_err(wrong)?;
+    let fill = |outline: &[[f64; 2]]| Rle::from_polygon(height, width, outline.as_flattened()).map_err(wrong);
+    let mut mask = fill(&outline)?;
     let referent = dataset.referent(row.referent);
     let judgement = Judge::default().judge(&mask, referent.bbox, place.original_hw).map_err(wrong)?;
+    // Points of a close-up lie a little inside the box for a reason: not every pixel of a rim is a vertex.
+    if method == Method::Boxes && config.data.train_transform != Transform::CloseUp {
+        fit_to_box(&mut outline, referent.bbox);
+        mask = fill(&outline)?;
+    }
     let spoken = || answer.bounds.iter().chain(&answer.outline);
     let logs = || spoken().flat_map(|said| said.log_probabilities.iter().copied());
     Ok(Candidate {
@@ -173,5 +187,26 @@ fn candidate(
         mask,
         projection_term: judgement.projection_term,
         score: Some(logs().sum::<f32>() / logs().count() as f32).filter(|score| score.is_finite()),
+        agreement: None,
     })
+}
+
+/// Compares the candidates of a referent with one another.
+fn agree(candidates: &mut [Candidate]) -> Result<(), MaskError> {
+    if candidates.len() < 2 {
+        return Ok(());
+    }
+    let mut sums = vec![0.0; candidates.len()];
+    for (i, one) in candidates.iter().enumerate() {
+        for (j, other) in candidates.iter().enumerate().skip(i + 1) {
+            let iou = one.mask.iou(&other.mask, false)?;
+            sums[i] += iou;
+            sums[j] += iou;
+        }
+    }
+    let others = (candidates.len() - 1) as f64;
+    for (candidate, sum) in candidates.iter_mut().zip(sums) {
+        candidate.agreement = Some((sum / others) as f32);
+    }
+    Ok(())
 }

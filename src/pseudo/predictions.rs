@@ -54,15 +54,8 @@ pub struct Header {
     pub weights: Weights,
     pub method: Method,
     pub expressions: Asked,
-    /// Looks at each referent; more than one only in close-ups.
-    #[serde(default = "one")]
-    pub views: usize,
     /// Changes the last digits of the scores.
     pub batch_size: usize,
-}
-
-fn one() -> usize {
-    1
 }
 
 impl Header {
@@ -70,7 +63,7 @@ impl Header {
 
     /// The first field that differs: its name, ours, the other's.
     fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        let fields: [(&'static str, [String; 2]); 11] = [
+        let fields: [(&'static str, [String; 2]); 10] = [
             ("format", [self.format.to_string(), other.format.to_string()]),
             ("data set", [self.dataset.clone(), other.dataset.clone()]),
             ("annotations' SHA-256", [self.annotations_sha256.clone(), other.annotations_sha256.clone()]),
@@ -80,7 +73,6 @@ impl Header {
             ("weights", [self.weights.to_string(), other.weights.to_string()]),
             ("method", [format!("{:?}", self.method), format!("{:?}", other.method)]),
             ("expressions", [format!("{:?}", self.expressions), format!("{:?}", other.expressions)]),
-            ("views", [self.views.to_string(), other.views.to_string()]),
             ("batch size", [self.batch_size.to_string(), other.batch_size.to_string()]),
         ];
         let differing = fields.into_iter().find(|(_, [ours, others])| ours != others);
