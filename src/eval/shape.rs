@@ -12,7 +12,7 @@ pub struct Place {
     pub pad_hw: (usize, usize),
     /// Height and width of the original image.
     pub original_hw: (usize, usize),
-    /// Resized over original size, x and y; negative where the image is mirrored.
+    /// Resized over original size, x and y.
     pub scale: (f64, f64),
     /// Where a crop or close-up begins in the resized image, x and y; zero for a plain resize.
     pub offset: (f64, f64),
@@ -77,7 +77,7 @@ impl Shape {
         }
         let ([left, top], [right, bottom]) = (place.original([x1, y1]), place.original([x2, y2]));
         let (x, y) = (|v: f64| v.clamp(0.0, width), |v: f64| v.clamp(0.0, height));
-        Some([x(left.min(right)), y(top), x(left.max(right)), y(bottom)])
+        Some([x(left), y(top), x(right), y(bottom)])
     }
 
     /// The mask in the padded frame as the reference makes it: two vertices are a box x, y, width,
