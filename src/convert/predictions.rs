@@ -178,6 +178,7 @@ fn candidate(
         projection_term: judgement.projection_term,
         mask,
         score: None,
+        agreement: None,
     })
 }
 

@@ -17,8 +17,8 @@ use crate::config::{Config, Task};
 use crate::data::{Annotations, Dataset, INSTANCES};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::pseudo::{
-    Asked, Judge, Labelling, PickOptions, Picked, Predictions, SampleOptions, label, pick, pick_file,
-    sample_file, sample_into,
+    Asked, Criterion, Judge, Labelling, Method, PickOptions, Picked, Predictions, SampleOptions, label, pick,
+    pick_file, sample_file, sample_into,
 };
 use crate::report::{Log, Protocol, ResultRow, Weights};
 use crate::train::{Outcome as Ended, RunFolder, Trainer};
@@ -148,6 +148,7 @@ impl Workplace<'_> {
             config: &config,
             dataset: &Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone())),
             device: self.device,
+            method: Method::Greedy,
             expressions: Asked::First,
             batch_size: BATCH,
             force: false,
@@ -161,7 +162,7 @@ impl Workplace<'_> {
         let all = Annotations::read(&picking.source.path)?;
         let labelled = Annotations::read(&self.annotations_of(&picking.sample))?;
         let predictions = Predictions::read(&self.store.folder(&picking.labels).join(PREDICTIONS))?;
-        let options = PickOptions { judge: Judge { threshold }, masks, force: true };
+        let options = PickOptions { criterion: Criterion::Rpp(Judge { threshold }), masks, force: true };
         let out = claim.folder.join(pick_file(picking.ratio));
         let picked = pick(&all, &labelled, &predictions, &out, &options)?;
         write_text(&claim.folder.join(VERDICTS), &verdicts(&picked))?;
