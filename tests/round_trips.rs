@@ -71,17 +71,17 @@ fn row() -> impl Strategy<Value = ResultRow> {
 }
 
 fn candidate() -> impl Strategy<Value = Candidate> {
-    let numbers = (prop::option::of(small()), prop::option::of(small()));
+    let numbers = (prop::option::of(small()), prop::option::of(small()), prop::option::of(small()));
     let polygons = vec(vec(number(), 0..7), 0..3);
     let runs = vec(0u32..50, 0..9);
     (text(), vec(any::<u32>(), 0..9), polygons, runs, numbers).prop_map(
-        |(expression, tokens, polygons, mut counts, (projection_term, score))| {
+        |(expression, tokens, polygons, mut counts, (projection_term, score, agreement))| {
             // Whole columns of 7 pixels.
             let pixels: u32 = counts.iter().sum();
             counts.push(7 - pixels % 7);
             let width = (pixels / 7 + 1) as usize;
             let mask = Rle::new(7, width, counts).expect("as many as there are pixels");
-            Candidate { expression, tokens, polygons, mask, projection_term, score }
+            Candidate { expression, tokens, polygons, mask, projection_term, score, agreement }
         },
     )
 }
