@@ -78,10 +78,9 @@ fn signs(candidate: &Candidate) -> [f64; SIGNS] {
 fn solve(mut matrix: [[f64; SIGNS]; SIGNS], mut right: [f64; SIGNS]) -> [f64; SIGNS] {
     for pivot in 0..SIGNS {
         for row in pivot + 1..SIGNS {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..SIGNS {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
+            let above = matrix[pivot];
+            let factor = matrix[row][pivot] / above[pivot];
+            matrix[row].iter_mut().zip(above).for_each(|(value, above)| *value -= factor * above);
             right[row] -= factor * right[pivot];
         }
     }
