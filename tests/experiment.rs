@@ -121,6 +121,13 @@ fn the_pipeline_is_made_once_and_repeats_what_a_change_reaches() {
     assert!(first.iter().all(|(name, time)| second[name] == *time));
     let new = second.keys().filter(|name| !first.contains_key(*name));
     assert_eq!(kinds(new), ["evaluate", "pick", "res"]);
+    // Another way to make labels, from the same sample.
+    let said = pipeline(folder, "store", &["--labeller", "rpp,close-up", "--quality", "0"]);
+    assert!(said.contains("after close-ups") && said.contains("labeller on 20 % of the masks"), "{said}");
+    let third = finished(&folder.join("store"));
+    let new = third.keys().filter(|name| !second.contains_key(*name));
+    assert_eq!(kinds(new), ["evaluate", "label", "labeller", "pick", "res"]);
+    let second = third;
     // What has no influence makes nothing new.
     let sets = ["--set", "data.workers=1", "--set", "train.log_every=7", "--set", "data.root=./data"];
     pipeline(folder, "store", &sets);

@@ -9,9 +9,9 @@ use clap::{Args, ValueEnum};
 use partial_res::config::Config;
 use partial_res::experiment::{
     Arm, DataSource, LabelMethod, Origin, Plan, Ran, Rec, Recipe, StepStore, Summary, SummaryRow,
-    Supervision, Workplace, rows_per_second,
+    Supervision, Workplace, labeller_config, rows_per_second,
 };
-use partial_res::pseudo::{Judge, Masks};
+use partial_res::pseudo::{Judge, Masks, QUALITY};
 use partial_res::report::Log;
 
 use super::shared::{ConfigArgs, DeviceArgs, checkpoint_path, make_shapes, say, signals};
@@ -21,6 +21,9 @@ enum Labeller {
     /// Resampling pseudo points, the paper's way: outlines by the network that learnt from the sample,
     /// kept where their shadows fit the box
     Rpp,
+    /// Close-ups: a labeller of its own that sees each referent's box, its outlines kept where the IoU to
+    /// expect is high enough
+    CloseUp,
 }
 
 /// The paper's experiment: boxes for all, masks for few, from step 1 to the scores
@@ -49,12 +52,18 @@ pub struct PipelineArgs {
     /// Change a key of the REC training; data.* of --set holds for it too
     #[arg(long = "set-rec", value_name = "KEY=VALUE")]
     sets_rec: Vec<String>,
-    /// How labels are made
-    #[arg(long, value_enum, default_value_t = Labeller::Rpp)]
-    labeller: Labeller,
-    /// Projection terms below it are good enough; 0 to 2
+    /// How labels are made; several, comma-separated, to compare
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "rpp")]
+    labeller: Vec<Labeller>,
+    /// Change a key of the labeller's training (close-up), after those of --set
+    #[arg(long = "set-labeller", value_name = "KEY=VALUE")]
+    sets_labeller: Vec<String>,
+    /// rpp: projection terms below it are good enough; 0 to 2
     #[arg(long, default_value_t = Judge::default().threshold)]
     threshold: f64,
+    /// close-up: the expected IoU from which on a label is good enough; 0 keeps all, up to 1
+    #[arg(long, default_value_t = QUALITY)]
+    quality: f64,
     /// Also train on all masks, to compare
     #[arg(long)]
     full: bool,
@@ -81,14 +90,17 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     make_shapes(&res, &log)?;
     let seed = args.seed.unwrap_or(res.train.seed);
     let (rec, source) = (rec(args, &res, &log)?, Arc::new(DataSource::open(&res.data)?));
-    let recipe = Recipe { res, rec, source, ratio: args.ratio, seed };
-    let method = match args.labeller {
-        Labeller::Rpp => LabelMethod::Rpp { threshold: args.threshold, masks: Masks::Predicted },
-    };
-    let mut arms: Vec<(&str, Arm)> = vec![
-        ("initial RES", recipe.arm(Supervision::Sample)?),
-        ("after RPP", recipe.arm(Supervision::Labels(method))?),
-    ];
+    let labeller = labeller_config(args.config.name(), &args.config.sets, &args.sets_labeller)?;
+    let recipe = Recipe { res, labeller, rec, source, ratio: args.ratio, seed };
+    let mut arms: Vec<(&str, Arm)> = vec![("initial RES", recipe.arm(Supervision::Sample)?)];
+    let masks = Masks::Predicted;
+    for labeller in &args.labeller {
+        let (name, method) = match labeller {
+            Labeller::Rpp => ("after RPP", LabelMethod::Rpp { threshold: args.threshold, masks }),
+            Labeller::CloseUp => ("after close-ups", LabelMethod::CloseUp { quality: args.quality, masks }),
+        };
+        arms.push((name, recipe.arm(Supervision::Labels(method))?));
+    }
     if args.full {
         arms.push(("fully supervised", recipe.arm(Supervision::Full)?));
     }

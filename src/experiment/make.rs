@@ -17,7 +17,7 @@ use crate::config::{Config, Task};
 use crate::data::{Annotations, Dataset, INSTANCES};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::pseudo::{
-    Asked, Criterion, Judge, Labelling, Method, PickOptions, Picked, Predictions, SampleOptions, label, pick,
+    Asked, Criterion, Judge, Labelling, PickOptions, Picked, Predictions, SampleOptions, label, pick,
     pick_file, sample_file, sample_into,
 };
 use crate::report::{Log, Protocol, ResultRow, Weights};
@@ -148,7 +148,7 @@ impl Workplace<'_> {
             config: &config,
             dataset: &Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone())),
             device: self.device,
-            method: Method::Greedy,
+            method: labels.method,
             expressions: Asked::First,
             batch_size: BATCH,
             force: false,
@@ -158,11 +158,14 @@ impl Workplace<'_> {
     }
 
     fn pick(&self, picking: &Picking, claim: &Claim) -> Result<Gained, ExperimentError> {
-        let LabelMethod::Rpp { threshold, masks } = picking.method;
+        let (criterion, masks) = match picking.method {
+            LabelMethod::Rpp { threshold, masks } => (Criterion::Rpp(Judge { threshold }), masks),
+            LabelMethod::CloseUp { quality, masks } => (Criterion::Quality(quality), masks),
+        };
         let all = Annotations::read(&picking.source.path)?;
         let labelled = Annotations::read(&self.annotations_of(&picking.sample))?;
         let predictions = Predictions::read(&self.store.folder(&picking.labels).join(PREDICTIONS))?;
-        let options = PickOptions { criterion: Criterion::Rpp(Judge { threshold }), masks, force: true };
+        let options = PickOptions { criterion, masks, force: true };
         let out = claim.folder.join(pick_file(picking.ratio));
         let picked = pick(&all, &labelled, &predictions, &out, &options)?;
         write_text(&claim.folder.join(VERDICTS), &verdicts(&picked))?;
@@ -219,9 +222,10 @@ fn verdicts(picked: &Picked) -> String {
         let judgement = &verdict.judgement;
         let term = judgement.projection_term.map(f64::from);
         let (referent, kept) = (verdict.referent, u8::from(judgement.kept));
-        format!("{referent},{},{kept},{}\n", cell(term), cell(verdict.true_iou))
+        let expected = cell(verdict.expected_iou);
+        format!("{referent},{},{expected},{kept},{}\n", cell(term), cell(verdict.true_iou))
     });
-    "referent,projection_term,kept,true_iou\n".to_owned() + &lines.collect::<String>()
+    "referent,projection_term,expected_iou,kept,true_iou\n".to_owned() + &lines.collect::<String>()
 }
 
 fn quality(picked: &Picked) -> LabelQuality {

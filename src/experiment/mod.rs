@@ -29,7 +29,7 @@ pub use make::{Made, Workplace};
 pub use outcome::{Done, LabelQuality, Outcome, SplitScores, Trained};
 pub use plan::Plan;
 pub use probe::rows_per_second;
-pub use recipe::{Arm, Rec, Recipe, Supervision};
+pub use recipe::{Arm, Rec, Recipe, Supervision, labeller_config};
 pub use run::Ran;
 pub use source::{Content, DataSource};
 pub use step::{

@@ -7,13 +7,16 @@ use super::source::DataSource;
 use super::step::{
     Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Step, Training, Work, best_weights,
 };
-use crate::config::{Config, Task};
+use crate::config::{Config, ConfigError, Task};
+use crate::pseudo::Method;
 
 /// One experiment: a network and how it is trained, the share of masks, the seed.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     /// Of the trainings of outlines.
     pub res: Config,
+    /// Of the training of a labeller; see [`labeller_config`].
+    pub labeller: Config,
     /// What they all begin with.
     pub rec: Rec,
     pub source: Arc<DataSource>,
@@ -70,7 +73,7 @@ impl Recipe {
                 (Annotated::Some(Arc::clone(&pick)), Some(pick))
             }
         };
-        let training = self.training(annotations);
+        let training = self.training(&self.res, annotations);
         let evaluation = Step::new(Work::Evaluate(Box::new(Evaluation {
             source: Arc::clone(&self.source),
             config: self.res.clone(),
@@ -82,16 +85,24 @@ impl Recipe {
     }
 
     fn pick(&self, sample: Arc<Step>, method: LabelMethod) -> Arc<Step> {
-        let by = self.training(Annotated::Some(Arc::clone(&sample)));
+        let (config, asked) = match method {
+            LabelMethod::Rpp { .. } => (&self.res, Method::Greedy),
+            LabelMethod::CloseUp { .. } => (&self.labeller, Method::Boxes),
+        };
         let source = || Arc::clone(&self.source);
-        let weights = best_weights(&self.res);
-        let labels = Labels { source: source(), config: self.res.clone(), by, weights };
+        let labels = Labels {
+            source: source(),
+            config: config.clone(),
+            by: self.training(config, Annotated::Some(Arc::clone(&sample))),
+            weights: best_weights(config),
+            method: asked,
+        };
         let labels = Step::new(Work::Label(Box::new(labels)));
         Step::new(Work::Pick(Picking { source: source(), ratio: self.ratio, sample, labels, method }))
     }
 
-    fn training(&self, annotations: Annotated) -> Arc<Step> {
-        let mut config = self.res.clone();
+    fn training(&self, config: &Config, annotations: Annotated) -> Arc<Step> {
+        let mut config = config.clone();
         config.train.seed = self.seed;
         let from = match &self.rec {
             Rec::Given(origin) => origin.clone(),
@@ -105,4 +116,16 @@ impl Recipe {
         let source = Arc::clone(&self.source);
         Step::new(Work::Train(Box::new(Training { config, source, from: Some(from), annotations })))
     }
+}
+
+/// The configuration of the labeller that goes with `name`, a configuration for outlines: the built-in one
+/// in `label/` that is named like it, else itself with close-ups. `sets` are those of `name`, `own` come
+/// after them.
+pub fn labeller_config(name: &str, sets: &[String], own: &[String]) -> Result<Config, ConfigError> {
+    let twin = name.replacen("res/", "label/", 1);
+    if twin != name && Config::built_in().contains(&twin) {
+        return Config::load(&twin, &[sets, own].concat());
+    }
+    let close_ups = ["data.train_transform=close-up", "data.referents_per_image=1"].map(str::to_owned);
+    Config::load(name, &[sets, &close_ups[..], own].concat())
 }

@@ -10,8 +10,8 @@ use super::ExperimentError;
 use super::settings::settings;
 use super::source::{DataSource, TRAIN};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, Task};
-use crate::pseudo::{Masks, sha256};
+use crate::config::{Config, Task, Transform};
+use crate::pseudo::{Masks, Method, sha256};
 use crate::report::Weights;
 
 /// A piece of work whose result depends on nothing but its key.
@@ -80,6 +80,7 @@ pub struct Labels {
     pub config: Config,
     pub by: Arc<Step>,
     pub weights: Weights,
+    pub method: Method,
 }
 
 /// Choosing from outlines.
@@ -99,6 +100,9 @@ pub enum LabelMethod {
     /// The paper's resampling of pseudo points: outlines by the network of step 2, kept where the
     /// projection term is below the threshold.
     Rpp { threshold: f64, masks: Masks },
+    /// Outlines within the known boxes by a labeller of its own, which learns from close-ups of the
+    /// sample's referents; kept where the IoU to expect is not below `quality`.
+    CloseUp { quality: f64, masks: Masks },
 }
 
 /// Scoring the last checkpoint of a training.
@@ -112,8 +116,8 @@ pub struct Evaluation {
 }
 
 /// Raised where a step's code gives other results than before; one for each kind.
-const VERSIONS: [(&str, u32); 6] =
-    [("rec", 1), ("res", 1), ("sample", 1), ("label", 1), ("pick", 1), ("evaluate", 1)];
+const VERSIONS: [(&str, u32); 7] =
+    [("rec", 1), ("res", 1), ("labeller", 1), ("sample", 1), ("label", 1), ("pick", 1), ("evaluate", 1)];
 
 impl Origin {
     /// Identifies the checkpoint by its content.
@@ -135,7 +139,11 @@ impl Step {
                 (settings, json!({"annotations": source.content.annotations}))
             }
             Work::Label(labels) => {
-                let settings = json!({"split": TRAIN, "weights": labels.weights});
+                let mut settings = json!({"split": TRAIN, "weights": labels.weights});
+                // Steps of before there was another one keep their keys.
+                if labels.method != Method::Greedy {
+                    settings["method"] = json!(labels.method);
+                }
                 (settings, json!({"data": labels.source.content, "checkpoint": labels.by.key}))
             }
             Work::Pick(picking) => {
@@ -216,6 +224,7 @@ pub fn in_order<'a>(wanted: impl IntoIterator<Item = &'a Arc<Step>>) -> Vec<Arc<
 fn kind(work: &Work) -> &'static str {
     match work {
         Work::Train(training) if training.config.model.task == Task::Detection => "rec",
+        Work::Train(training) if training.is_labeller() => "labeller",
         Work::Train(_) => "res",
         Work::Sample(_) => "sample",
         Work::Label(_) => "label",
@@ -232,9 +241,17 @@ impl Training {
             Annotated::Some(step) => step,
         };
         match &masks.work {
+            Work::Sample(sampling) if self.is_labeller() => {
+                format!("labeller on {} % of the masks", sampling.ratio)
+            }
             Work::Sample(sampling) => format!("RES on {} % of the masks", sampling.ratio),
             _ => "RES on masks and picked labels".to_owned(),
         }
+    }
+
+    /// Whether its network sees boxes.
+    fn is_labeller(&self) -> bool {
+        self.config.data.train_transform == Transform::CloseUp
     }
 
     /// Steps of the optimizer in all; at most so many where the number of rows isn't known yet.

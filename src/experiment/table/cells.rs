@@ -62,7 +62,8 @@ pub fn cells<'a>(
                 }
             };
             let rec = Rec::Given(rec.clone());
-            let recipe = Recipe { res, rec, source, ratio: row.ratio, seed };
+            let labeller = file.labeller_of(row, sets)?;
+            let recipe = Recipe { res, labeller, rec, source, ratio: row.ratio, seed };
             Ok(Cell { row, seed, arm: recipe.arm(row.supervision())? })
         })
         .collect()

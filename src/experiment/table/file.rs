@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::config::{Config, ConfigError};
-use crate::experiment::{ExperimentError, LabelMethod, Supervision};
-use crate::pseudo::{Judge, Masks};
+use crate::experiment::{ExperimentError, LabelMethod, Supervision, labeller_config};
+use crate::pseudo::{Judge, Masks, QUALITY};
 
 /// The table that the program brings along.
 const BUILT_IN: &str = include_str!("../../../configs/tables/refshapes.toml");
@@ -25,6 +25,9 @@ pub struct TableFile {
     /// Changes of all rows, `key=value`.
     #[serde(default)]
     pub set: Vec<String>,
+    /// Changes of the labellers' trainings, after those of all and of the row.
+    #[serde(default)]
+    pub labeller_set: Vec<String>,
     #[serde(rename = "row")]
     pub rows: Vec<Row>,
     #[serde(default, rename = "compare")]
@@ -46,8 +49,10 @@ pub struct Row {
     /// Percent of the masks; 100 for `full`.
     pub ratio: u32,
     pub method: Method,
-    /// Projection terms below it are kept; the paper's 0.1 if left out.
+    /// `rpp`: projection terms below it are kept; the paper's 0.1 if left out.
     pub threshold: Option<f64>,
+    /// `close-up`: expected IoUs from it on are kept; 0.5 if left out.
+    pub quality: Option<f64>,
     /// Changes of this row, after those of all.
     #[serde(default)]
     pub set: Vec<String>,
@@ -62,6 +67,8 @@ pub enum Method {
     Initial,
     /// These, and labels picked as in the paper.
     Rpp,
+    /// These, and labels by a labeller that learns from close-ups.
+    CloseUp,
     /// All masks.
     Full,
 }
@@ -79,6 +86,7 @@ impl Method {
         match self {
             Self::Initial => "initial",
             Self::Rpp => "rpp",
+            Self::CloseUp => "close-up",
             Self::Full => "full",
         }
     }
@@ -128,9 +136,17 @@ impl TableFile {
 
     /// The configuration of a row; `sets` come last.
     pub fn config_of(&self, row: &Row, sets: &[String]) -> Result<Config, ConfigError> {
+        Config::load(&self.config, &self.sets_of(row, sets))
+    }
+
+    /// The configuration of a row's labeller.
+    pub fn labeller_of(&self, row: &Row, sets: &[String]) -> Result<Config, ConfigError> {
+        labeller_config(&self.config, &self.sets_of(row, sets), &self.labeller_set)
+    }
+
+    fn sets_of(&self, row: &Row, sets: &[String]) -> Vec<String> {
         let dataset = format!("data.dataset={}", row.dataset);
-        let sets = [&self.set[..], &[dataset], &row.set, sets].concat();
-        Config::load(&self.config, &sets)
+        [&self.set[..], &[dataset], &row.set, sets].concat()
     }
 }
 
@@ -142,6 +158,10 @@ impl Row {
             Method::Rpp => {
                 let threshold = self.threshold.unwrap_or(Judge::default().threshold);
                 Supervision::Labels(LabelMethod::Rpp { threshold, masks: Masks::Predicted })
+            }
+            Method::CloseUp => {
+                let quality = self.quality.unwrap_or(QUALITY);
+                Supervision::Labels(LabelMethod::CloseUp { quality, masks: Masks::Predicted })
             }
         }
     }
@@ -156,6 +176,9 @@ mod tests {
         let file = TableFile::read(None).expect("the built-in table");
         for row in &file.rows {
             file.config_of(row, &[]).unwrap_or_else(|error| panic!("{}: {error}", row.name));
+            let labeller = file.labeller_of(row, &[]);
+            let labeller = labeller.unwrap_or_else(|error| panic!("{}: {error}", row.name));
+            assert_eq!(labeller.data.train_transform, crate::config::Transform::CloseUp);
         }
     }
 

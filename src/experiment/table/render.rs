@@ -28,7 +28,8 @@ pub fn render(file: &TableFile, results: &Results) -> Result<PathBuf, Experiment
         let rows: Vec<&Row> = file.rows.iter().filter(|row| row.group == group).collect();
         text += &format!("\n## {group}\n\n{}", overview(&rows, file, &cells).markdown());
         text += &format!("\n{}", metrics(&rows, &cells).markdown());
-        let plain = rows.iter().filter(|row| row.set.is_empty() && row.threshold.is_none());
+        let plain =
+            rows.iter().filter(|row| row.set.is_empty() && row.threshold.is_none() && row.quality.is_none());
         let plain: Vec<&RawRow> = plain.flat_map(|row| of(row, &cells)).collect();
         let mut ratios: Vec<u32> = plain.iter().map(|row| row.ratio).collect();
         ratios.sort_unstable();
