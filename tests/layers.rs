@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the library from the ground up.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "random",
     "mask",
     "text",
@@ -22,6 +22,7 @@ const LAYERS: [&str; 19] = [
     "pseudo",
     "train",
     "experiment",
+    "bench",
     "hub",
     "convert",
 ];

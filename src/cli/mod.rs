@@ -1,5 +1,6 @@
 //! The commands, a file each: arguments, call the library, print.
 
+mod bench;
 mod check;
 mod download;
 mod eval;
@@ -50,6 +51,7 @@ enum Command {
     Pick(pick::PickArgs),
     Pipeline(pipeline::PipelineArgs),
     Table(table::TableArgs),
+    Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Download(download::DownloadArgs),
     Package(package::PackageArgs),
@@ -74,6 +76,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Pick(args) => pick::run(&args),
         Command::Pipeline(args) => pipeline::run(&args),
         Command::Table(args) => table::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Download(args) => download::run(&args),
         Command::Package(args) => package::run(&args),

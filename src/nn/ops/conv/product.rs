@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::super::matrix::{Matrix, Target, all_threads, multiply};
 use super::super::storage::with_scratch;
 use super::im2col::{Geometry, add_patches, patches};
+use super::winograd;
 
 /// The kernels `[o, patch]` and the sizes they are used with.
 #[derive(Clone, Copy)]
@@ -96,6 +97,9 @@ impl Kernels<'_> {
     /// image while they are warm.
     pub fn forward(self, x: &[f32], n: usize, finish: &(impl Fn(&mut [f32]) + Sync)) -> Vec<f32> {
         let Self { g, o, .. } = self;
+        if winograd::applies(g, n, o) {
+            return self.winograd_forward(x, n, finish);
+        }
         let out_image = o * g.out_plane();
         let mut out = vec![0f32; n * out_image];
         let together = images_per_tile(g);
@@ -153,6 +157,9 @@ impl Kernels<'_> {
     /// The gradients of the images and of the kernels.
     pub fn backward(self, x: &[f32], grad: &[f32], n: usize, needed: Needed) -> Gradients {
         let Self { w, o, g } = self;
+        if winograd::applies(g, n, o) {
+            return self.winograd_backward(x, grad, n, needed);
+        }
         // The gradient of the kernels is summed over images in parts that depend on the sizes alone,
         // so that it doesn't depend on the number of threads.
         let together = images_per_tile(g);
