@@ -19,6 +19,7 @@ mod log_mean;
 mod math;
 mod matrix;
 mod modulate;
+mod moments;
 mod parallel;
 mod point_bias;
 mod simd;

@@ -3,6 +3,7 @@
 
 mod im2col;
 mod product;
+mod tiles;
 mod transforms;
 mod winograd;
 
