@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::super::matrix::{Matrix, Target, all_threads, multiply};
 use super::super::storage::with_scratch;
 use super::im2col::{Geometry, add_patches, patches};
+use super::tiles::TileSize;
 use super::winograd;
 
 /// The kernels `[o, patch]` and the sizes they are used with.
@@ -16,6 +17,8 @@ pub struct Kernels<'a> {
     pub w: &'a [f32],
     pub o: usize,
     pub g: &'a Geometry,
+    /// Of Winograd's way forward, where that is faster.
+    pub tile: TileSize,
 }
 
 /// A piece of the output that is one matrix product: whole images, or rows of a single one.
@@ -97,7 +100,7 @@ impl Kernels<'_> {
     /// image while they are warm.
     pub fn forward(self, x: &[f32], n: usize, finish: &(impl Fn(&mut [f32]) + Sync)) -> Vec<f32> {
         let Self { g, o, .. } = self;
-        if winograd::applies(g, n, o) {
+        if winograd::applies(g, self.tile, n, o) {
             return self.winograd_forward(x, n, finish);
         }
         let out_image = o * g.out_plane();
@@ -126,7 +129,7 @@ impl Kernels<'_> {
     }
 
     fn forward_tile(self, x: &[f32], tile: &Tile, out: &mut [f32], inner: Parallelism) {
-        let Self { w, o, g } = self;
+        let Self { w, o, g, .. } = self;
         let (k, columns, plane) = (g.patch(), tile.columns(g), g.out_plane());
         let kernels = Matrix::new(w, o, k);
         let into_image = |out: &mut [f32], patches: Matrix| {
@@ -156,8 +159,8 @@ impl Kernels<'_> {
 
     /// The gradients of the images and of the kernels.
     pub fn backward(self, x: &[f32], grad: &[f32], n: usize, needed: Needed) -> Gradients {
-        let Self { w, o, g } = self;
-        if winograd::applies(g, n, o) {
+        let Self { w, o, g, .. } = self;
+        if winograd::applies(g, TileSize::Two, n, o) {
             return self.winograd_backward(x, grad, n, needed);
         }
         // The gradient of the kernels is summed over images in parts that depend on the sizes alone,
@@ -205,7 +208,7 @@ impl Kernels<'_> {
         dw: Option<&mut [f32]>,
         inner: Parallelism,
     ) {
-        let Self { w, o, g } = self;
+        let Self { w, o, g, .. } = self;
         let (k, columns, plane) = (g.patch(), tile.columns(g), g.out_plane());
         let single = tile.images.len() == 1;
         let direct = single && g.is_pointwise();
