@@ -41,7 +41,7 @@
 //!
 //! [`data`] turns annotation files into batches, [`shapes`] makes the data set that the program brings along,
 //! [`nn`] has the operations that candle lacks, has wrong or has slow, [`checkpoint`] folders that are there
-//! whole or not at all, [`report`] what a run leaves for people, [`bench`] how fast it all is, [`convert`], [`formats`] and [`hub`] what comes
+//! whole or not at all, [`report`] what a run leaves for people, [`mod@bench`] how fast it all is, [`convert`], [`formats`] and [`hub`] what comes
 //! from other programs. All chance comes from [`random::Stream`]: equal seeds give equal results, with any
 //! number of threads. `docs/architecture.md` shows who may use whom, `docs/parity.md` what was compared with the
 //! reference; "quirk N" in this documentation is a number of the list there.

@@ -224,4 +224,10 @@ fn two_processes_fill_one_table() {
     fs::remove_file(folder.join("store/table.md")).unwrap();
     run(folder, &[&table[..], &["--render"]].concat()).unwrap();
     assert_eq!(fs::read_to_string(folder.join("store/table.md")).unwrap(), page);
+    // Whoever has the rows need not have the steps.
+    run(folder, &["table", "table.toml", "--store", "other", "--out", "store/table"]).unwrap();
+    assert!(
+        !folder.join("other/steps").exists()
+            || fs::read_dir(folder.join("other/steps")).unwrap().next().is_none()
+    );
 }

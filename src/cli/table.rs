@@ -57,7 +57,7 @@ pub fn run(args: &TableArgs) -> Result<()> {
     let store = StepStore::new(&args.store)?;
     let cells = cells(&file, &args.sets, &args.only)?;
     if args.list {
-        let mut table = Table::new(["cell", "steps done", "of", "evaluation"]);
+        let mut table = Table::new(["cell", "steps done", "of", "evaluation", "result"]);
         for cell in &cells {
             let plan = Plan::new([&cell.arm.evaluation], &store)?;
             let done = plan.steps.iter().filter(|(_, state)| *state == State::Done).count();
@@ -66,6 +66,7 @@ pub fn run(args: &TableArgs) -> Result<()> {
                 done.to_string(),
                 plan.steps.len().to_string(),
                 cell.arm.evaluation.name(),
+                if results.has(cell)? { "there" } else { "missing" }.to_owned(),
             ]);
         }
         return Ok(say(table.to_string().trim_end())?);

@@ -16,7 +16,7 @@ pub enum Filled {
     Stopped,
 }
 
-/// Makes the cells in their order and adds each finished one to `results`, then calls `finished`. A cell of which another process
+/// Makes the cells that `results` lacks in their order and adds each finished one to `results`, then calls `finished`. A cell of which another process
 /// makes a step is passed over for the time being, so that two processes fill one table twice as fast.
 pub fn fill(
     cells: &[Cell<'_>],
@@ -24,7 +24,12 @@ pub fn fill(
     results: &Results,
     finished: &dyn Fn(&Cell<'_>) -> Result<(), ExperimentError>,
 ) -> Result<Filled, ExperimentError> {
-    let mut left: Vec<&Cell<'_>> = cells.iter().collect();
+    let mut left = Vec::new();
+    for cell in cells {
+        if !results.has(cell)? {
+            left.push(cell);
+        }
+    }
     while !left.is_empty() {
         let mut done = None;
         for (index, cell) in left.iter().enumerate() {

@@ -109,6 +109,14 @@ impl Results {
         read(&self.folder.join("curves.csv"), &CURVES)
     }
 
+    /// Whether a cell is there as its settings are now: then its steps need not be, such as where only the
+    /// results were kept.
+    pub fn has(&self, cell: &Cell<'_>) -> Result<bool, ExperimentError> {
+        let step = cell.arm.evaluation.name();
+        let is_it = |row: &RawRow| (&row.row, row.seed, &row.step) == (&cell.row.name, cell.seed, &step);
+        Ok(self.cells()?.iter().any(is_it))
+    }
+
     /// Adds a finished cell. Rows of it that other settings gave go.
     pub fn add(&self, cell: &Cell<'_>, found: &SummaryRow, seconds: f64) -> Result<(), ExperimentError> {
         let _lock = self.lock()?;

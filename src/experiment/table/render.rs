@@ -26,6 +26,10 @@ pub fn render(file: &TableFile, results: &Results) -> Result<PathBuf, Experiment
     let mut text = String::new();
     for group in groups(file) {
         let rows: Vec<&Row> = file.rows.iter().filter(|row| row.group == group).collect();
+        // What is missing is named below.
+        if !cells.iter().any(|cell| rows.iter().any(|row| row.name == cell.row)) {
+            continue;
+        }
         text += &format!("\n## {group}\n\n{}", overview(&rows, file, &cells).markdown());
         text += &format!("\n{}", metrics(&rows, &cells).markdown());
         let plain =
