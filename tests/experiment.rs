@@ -166,6 +166,13 @@ fn mistakes_in_an_experiment_are_named() {
     let error =
         run(folder, &["pipeline", "res.toml", "--ratio", "5", "--rec", "nowhere/at/all"]).unwrap_err();
     assert!(error.contains("no checkpoint at nowhere/at/all"), "{error}");
+    let splits = "data.test_splits=[\"val\", \"exam\"]";
+    let error = run(
+        folder,
+        &["pipeline", "res.toml", "--rec-config", "rec.toml", "--ratio", "5", "--dry-run", "--set", splits],
+    )
+    .unwrap_err();
+    assert!(error.contains("no split `exam`"), "{error}");
     let store = folder.join("store");
     assert!(!store.exists(), "a refusal writes nothing");
 }

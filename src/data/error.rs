@@ -20,7 +20,9 @@ pub enum DataError {
     #[error("no annotation file {path}; {there}. Set data.train_annotations, or put the file there")]
     NoFile { path: PathBuf, there: String },
 
-    #[error("{path} has no split `{split}`; it has {there}")]
+    #[error(
+        "{path} has no split `{split}`; it has {there} (what is used: data.val_split, data.test_splits, --split)"
+    )]
     NoSplit { path: PathBuf, split: String, there: String },
 
     #[error("{path}: {source}")]

@@ -33,8 +33,12 @@ pub struct Content {
 }
 
 impl DataSource {
+    /// Also looks whether the splits to evaluate are there: better now than after hours.
     pub fn open(config: &DataConfig) -> Result<Self, ExperimentError> {
         let dataset = Dataset::open(config, INSTANCES, TRAIN)?;
+        for split in config.test_splits.iter().chain([&config.val_split]) {
+            dataset.annotations().records(split).map(drop)?;
+        }
         let vectors = dataset.word_vectors()?.map(|vectors| {
             let numbers = vectors.values().iter().map(|value| value.to_string());
             sha256(&numbers.collect::<Vec<_>>().join(" "))
