@@ -14,7 +14,7 @@ pub struct Chart<'a> {
     pub title: &'a str,
     pub x: &'a str,
     pub y: &'a str,
-    /// Logarithmic x, marked at these places.
+    /// Logarithmic x, marked at these places. Lines are then named without their last value.
     pub marks: Option<&'a [f64]>,
     pub lines: Vec<Line>,
 }
@@ -40,7 +40,9 @@ impl Chart<'_> {
         let across = |value: f64| if self.marks.is_some() { value.max(1e-9).log10() } else { value };
         let left = points().map(|p| across(p.0)).fold(f64::INFINITY, f64::min);
         let right = points().map(|p| across(p.0)).fold(f64::NEG_INFINITY, f64::max);
-        let room = (0.02 * (right - left)).max(1e-3);
+        // Room beside a single place: a step of the axis, so that its label stands once.
+        let room = (0.02 * (right - left)).max(if self.marks.is_some() { 0.05 } else { 1.0 });
+        let decimals = usize::from(high - low < 8.0);
         let x = if left <= right { left - room..right + room } else { 0.0..1.0 };
         axes::picture(SIZE, |root| {
             let mut chart = ChartBuilder::on(root)
@@ -54,9 +56,9 @@ impl Chart<'_> {
                 .configure_mesh()
                 .x_desc(self.x)
                 .y_desc(self.y)
-                .x_labels(if self.marks.is_some() { 0 } else { 8 })
+                .x_labels(if self.marks.is_some() { 0 } else { (right - left).clamp(3.0, 8.0) as usize })
                 .x_label_formatter(&|v| format!("{v:.0}"))
-                .y_label_formatter(&|v| format!("{v:.0}"))
+                .y_label_formatter(&|v| format!("{v:.decimals$}"))
                 .label_style((FONT, 14))
                 .axis_desc_style((FONT, 16))
                 .light_line_style(TRANSPARENT)
@@ -64,17 +66,18 @@ impl Chart<'_> {
                 .map_err(failed)?;
             let bottom = chart.y_range().start;
             for &mark in self.marks.unwrap_or_default() {
-                let text = Text::new(format!("{mark}"), (across(mark), bottom), (FONT, 14).into_font());
-                let tick = Circle::new((across(mark), bottom), 3, BLACK.filled());
-                chart.draw_series([tick]).map_err(failed)?;
-                chart.draw_series([text]).map_err(failed)?;
+                // Above the axis: what lies below is cut off.
+                let place = EmptyElement::at((across(mark), bottom));
+                let tick = Circle::new((0, 0), 3, BLACK.filled());
+                let text = Text::new(format!("{mark}"), (-6, -18), (FONT, 14).into_font());
+                chart.draw_series([place + tick + text]).map_err(failed)?;
             }
             for (index, line) in self.lines.iter().enumerate() {
                 let style = colour(index).stroke_width(2);
                 let places = line.points.iter().map(|&(x, y, _)| (across(x), y));
                 let name = match line.points.last() {
-                    Some((_, last, _)) => format!("{} {last:.1}", line.name),
-                    None => line.name.clone(),
+                    Some((_, last, _)) if self.marks.is_none() => format!("{} {last:.1}", line.name),
+                    _ => line.name.clone(),
                 };
                 chart
                     .draw_series(LineSeries::new(places, style).point_size(3))
