@@ -93,7 +93,12 @@ impl Chart<'_> {
                 chart.draw_series(spreads).map_err(failed)?;
             }
             // Without a series there is nothing to name.
-            if self.lines.is_empty() { Ok(()) } else { legend(&mut chart, SeriesLabelPosition::LowerRight) }
+            // The last mark stands in the corner.
+            let corner = match self.marks {
+                Some(_) => SeriesLabelPosition::LowerMiddle,
+                None => SeriesLabelPosition::LowerRight,
+            };
+            if self.lines.is_empty() { Ok(()) } else { legend(&mut chart, corner) }
         })
     }
 }
