@@ -65,6 +65,20 @@ fn open_cuda(ordinal: usize) -> Result<(Device, String), DeviceError> {
     Ok((device, format!("CUDA device {ordinal}")))
 }
 
+/// Keeps freed memory for the next tensor in place of giving it back to the system, for the rest of the process.
+///
+/// A network frees and takes hundreds of megabytes in every step, and fresh memory costs a page fault for each
+/// 4 KiB: a tenth of the time of an evaluation at 640 pixels. With glibc only; others decide for themselves.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: these set limits of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use partial_res::parallel;
+use partial_res::{device, parallel};
 
 fn main() -> ExitCode {
     // candle's own pool for elementwise work waits by spinning: beside the threads of the loader and of
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         // SAFETY: no other thread has been started.
         unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
     }
+    device::keep_freed_memory();
     let cli = cli::Cli::parse();
     if let Some(threads) = cli.threads {
         // Read by rayon and by candle when they first compute.

@@ -37,8 +37,12 @@ impl Module {
         match self {
             Self::Unit(unit) => unit.forward(x, pass),
             Self::Stage { pairs, skip } => pairs.iter().try_fold(x.clone(), |x, pair| {
-                let y = pair.expand.forward(&pair.squeeze.forward(&x, pass)?, pass)?;
-                if *skip { x + y } else { Ok(y) }
+                let squeezed = pair.squeeze.forward(&x, pass)?;
+                if *skip {
+                    pair.expand.forward_onto(&x, &squeezed, pass)
+                } else {
+                    pair.expand.forward(&squeezed, pass)
+                }
             }),
         }
     }

@@ -3,7 +3,9 @@
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
-use crate::nn::ops::{BatchNormed, batch_norm_train, conv2d, conv2d_scale_shift, folded, running_average};
+use crate::nn::ops::{
+    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, running_average,
+};
 use crate::nn::{Pass, init};
 
 /// Slope of the leaky ReLU.
@@ -53,16 +55,26 @@ impl ConvUnit {
 
     /// `[B, inputs, H, W]` -> `[B, outputs, ceil(H / stride), ceil(W / stride)]`.
     pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.add(None, x, pass)
+    }
+
+    /// `residual + self.forward(x)`.
+    pub fn forward_onto(&self, residual: &Tensor, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.add(Some(residual), x, pass)
+    }
+
+    fn add(&self, residual: Option<&Tensor>, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         let padding = self.kernel.dim(2)? / 2;
         if !pass.is_training() {
             let statistics = (&self.running_mean.detach(), &self.running_var.detach());
             let [scale, shift] = folded(&self.weight, &self.bias, statistics, EPSILON)?;
-            return conv2d_scale_shift(x, &self.kernel, [&scale, &shift], Some(SLOPE), self.stride, padding);
+            let ending = Ending { scale: &scale, shift: &shift, slope: SLOPE, residual };
+            return conv2d_finished(x, &self.kernel, ending, self.stride, padding);
         }
         let x = conv2d(x, &self.kernel, self.stride, padding)?;
         let normed = batch_norm_train(&x, &self.weight, &self.bias, EPSILON, Some(SLOPE), pass.is_joint())?;
         self.update(&normed)?;
-        Ok(normed.output)
+        residual.map_or(Ok(normed.output.clone()), |residual| residual + &normed.output)
     }
 
     fn update(&self, batch: &BatchNormed) -> Result<()> {

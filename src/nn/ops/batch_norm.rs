@@ -125,7 +125,7 @@ pub(super) struct Channel {
 
 impl Channel {
     #[inline(always)]
-    fn output(self, x: f32) -> f32 {
+    pub fn output(self, x: f32) -> f32 {
         let z = self.scale * x + self.shift;
         if z > 0.0 { z } else { self.slope * z }
     }

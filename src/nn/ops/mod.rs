@@ -31,7 +31,7 @@ mod testing;
 pub use activation::leaky_relu;
 pub use attention::{attention_mix, attention_weights};
 pub use batch_norm::{BatchNormed, batch_norm_train, folded, running_average, scale_shift};
-pub use conv::{conv2d, conv2d_scale_shift};
+pub use conv::{Ending, conv2d, conv2d_finished};
 pub use cross_entropy::{SoftTarget, cross_entropy};
 pub use dropout::dropout;
 pub use group_norm::group_norm;

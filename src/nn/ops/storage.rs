@@ -1,6 +1,8 @@
 //! From tensors to slices and back, and scratch memory.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
@@ -50,4 +52,40 @@ pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     let result = f(&mut buffer[..len]);
     FREE.with_borrow_mut(|free| free.push(buffer));
     result
+}
+
+/// Memory that several threads write to, each its own parts.
+pub struct Shared<'a> {
+    data: *mut f32,
+    len: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it is a mutable borrow that is handed out in parts.
+unsafe impl Sync for Shared<'_> {}
+
+impl Shared<'_> {
+    /// What is there may be anything until it is written.
+    ///
+    /// # Safety
+    /// Nobody else uses this part at the same time.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "parts are disjoint")]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.len, "a part exceeds the memory");
+        // SAFETY: the range lies inside, and the caller keeps parts apart.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
+    }
+}
+
+/// `len` numbers that `write` writes, without clearing them first.
+///
+/// # Safety
+/// `write` writes all of them.
+pub unsafe fn written(len: usize, write: impl FnOnce(&Shared)) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(len);
+    write(&Shared { data: numbers.as_mut_ptr(), len, borrow: PhantomData });
+    // SAFETY: there is room for as many, and all were written.
+    unsafe { numbers.set_len(len) };
+    numbers
 }

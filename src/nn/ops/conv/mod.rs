@@ -1,18 +1,23 @@
 //! Convolution: patches straight into the matrix product, or Winograd's way where that is faster, with
 //! the gradients that are needed only.
 
+mod blocked;
+mod finish;
 mod im2col;
+mod microkernel;
 mod product;
 mod tiles;
+mod tiling;
 mod transforms;
 mod winograd;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
+use self::finish::Finishing;
 use self::im2col::Geometry;
 use self::product::{Kernels, Needed};
-use self::tiles::TileSize;
-use super::batch_norm::{Channel, activate_in_place, scale_shift};
+use self::tiling::TileSize;
+use super::batch_norm::scale_shift;
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
 /// `x` `[n, c, h, w]` convolved with `w` `[o, c, kh, kw]`, zero padding on all four sides, giving
@@ -25,33 +30,53 @@ pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<T
     x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
 }
 
-/// `leaky(scale conv2d(x, w) + shift)` with `scale` and `shift` `[o]`: a convolution with its batch norm in
-/// evaluation. On the CPU, and where no gradient is recorded, the planes are finished while warm.
-pub fn conv2d_scale_shift(
+/// What follows a convolution in evaluation.
+#[derive(Clone, Copy)]
+pub struct Ending<'a> {
+    /// `[o]`.
+    pub scale: &'a Tensor,
+    /// `[o]`.
+    pub shift: &'a Tensor,
+    /// Of the leaky ReLU for negative values.
+    pub slope: f64,
+    /// Added in the end, `[n, o, h', w']`.
+    pub residual: Option<&'a Tensor>,
+}
+
+/// `leaky(scale conv2d(x, w) + shift) + residual`: a convolution with its batch norm in evaluation. On the CPU,
+/// and where no gradient is recorded, the planes are finished while they are written.
+pub fn conv2d_finished(
     x: &Tensor,
     w: &Tensor,
-    [scale, shift]: [&Tensor; 2],
-    slope: Option<f64>,
+    ending: Ending,
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
+    let Ending { scale, shift, slope, residual } = ending;
     let all = [x, w, scale, shift];
-    if all.iter().any(|t| t.track_op() || !is_f32_on_cpu(t)) {
-        return scale_shift(&conv2d(x, w, stride, padding)?, scale, shift, slope);
+    if all.into_iter().chain(residual).any(|t| t.track_op() || !is_f32_on_cpu(t)) {
+        let y = scale_shift(&conv2d(x, w, stride, padding)?, scale, shift, Some(slope))?;
+        return residual.map_or(Ok(y.clone()), |residual| y + residual);
     }
     let (n, g, o) = geometry(x.shape(), w.shape(), stride, padding)?;
+    let shape = (n, o, g.out_height, g.out_width);
     if scale.dims() != [o] || shift.dims() != [o] {
         bail!("{:?} scales and {:?} shifts for {o} channels", scale.shape(), shift.shape())
     }
-    let slope = slope.unwrap_or(1.0) as f32;
-    let out = read(all, |[x, w, scales, shifts]| {
-        Kernels { w, o, g: &g, tile: TileSize::Four }.forward(x, n, &|planes| {
-            for ((plane, &scale), &shift) in planes.chunks_mut(g.out_plane()).zip(scales).zip(shifts) {
-                activate_in_place(plane, Channel { scale, shift, slope });
-            }
-        })
-    })?;
-    tensor(out, (n, o, g.out_height, g.out_width), x)
+    if let Some(residual) = residual.filter(|residual| residual.dims() != <[usize; 4]>::from(shape)) {
+        bail!("a residual {:?} for an output {shape:?}", residual.shape())
+    }
+    let convolve = |[x, w, scales, shifts]: [&[f32]; 4], residual: Option<&[f32]>| {
+        let finishing = Finishing { activation: Some((scales, shifts, slope as f32)), residual };
+        Kernels { w, o, g: &g, tile: TileSize::Four }.forward(x, n, finishing)
+    };
+    let out = match residual {
+        None => read(all, |all| convolve(all, None))?,
+        Some(residual) => read([x, w, scale, shift, residual], |[x, w, scale, shift, residual]| {
+            convolve([x, w, scale, shift], Some(residual))
+        })?,
+    };
+    tensor(out, shape, x)
 }
 
 /// The number of images, the sizes and the channels of the output.
@@ -92,7 +117,7 @@ impl CustomOp2 for Conv2d {
     ) -> Result<(CpuStorage, Shape)> {
         let (n, g, o) = geometry(x_layout.shape(), w_layout.shape(), self.stride, self.padding)?;
         let kernels = Kernels { w: slice(w, w_layout)?, o, g: &g, tile: TileSize::Two };
-        let out = kernels.forward(slice(x, x_layout)?, n, &|_| ());
+        let out = kernels.forward(slice(x, x_layout)?, n, Finishing::default());
         Ok((CpuStorage::F32(out), (n, o, g.out_height, g.out_width).into()))
     }
 
@@ -126,8 +151,8 @@ mod tests {
     type Case = (usize, usize, usize, usize, usize, [usize; 2], usize, usize);
 
     /// Single maps in one and several tiles, maps that share a product, pointwise, strides, odd sizes;
-    /// then Winograd's way: several images in a piece, one of several pieces, one block after another.
-    const CASES: [Case; 12] = [
+    /// then Winograd's way: several images in a piece, one of several pieces, many channels; stride 2.
+    const CASES: [Case; 14] = [
         (2, 3, 40, 37, 5, [3, 3], 1, 1),
         (1, 200, 70, 61, 4, [3, 3], 1, 1),
         (5, 4, 9, 7, 6, [3, 3], 2, 1),
@@ -140,6 +165,8 @@ mod tests {
         (5, 17, 8, 8, 20, [3, 3], 1, 1),
         (2, 19, 27, 34, 16, [3, 3], 1, 1),
         (1, 200, 70, 61, 16, [3, 3], 1, 1),
+        (3, 17, 19, 26, 20, [3, 3], 2, 1),
+        (2, 40, 8, 40, 70, [3, 3], 2, 1),
     ];
 
     fn gradients(x: &Tensor, w: &Tensor, weight: &Tensor, case: Case, ours: bool) -> Result<[Tensor; 3]> {
@@ -193,7 +220,8 @@ mod tests {
             let &(n, c, h, wd, o, [kh, kw], stride, padding) = case;
             let (x, w) = (random("x", (n, c, h, wd))?, random("w", (o, c, kh, kw))?);
             let (one, zero) = (Tensor::ones(o, DType::F32, &Device::Cpu)?, random("b", o)?.zeros_like()?);
-            let found = conv2d_scale_shift(&x, &w, [&one, &zero], None, stride, padding)?;
+            let ending = Ending { scale: &one, shift: &zero, slope: 1.0, residual: None };
+            let found = conv2d_finished(&x, &w, ending, stride, padding)?;
             let [expected, ..] = reference(&x, &w, &found.zeros_like()?, *case)?;
             assert_close(&found, &expected, 2e-5);
         }
@@ -228,20 +256,41 @@ mod tests {
 
     #[test]
     fn finished_planes_equal_the_separate_steps() -> Result<()> {
-        let (x, w) = (random("x", (9, 4, 9, 7))?, random("w", (6, 4, 3, 3))?);
-        let (scale, shift) = (random("scale", 6)?, random("shift", 6)?);
-        let fused = conv2d_scale_shift(&x, &w, [&scale, &shift], Some(0.1), 2, 1)?;
-        let steps = scale_shift(&conv2d(&x, &w, 2, 1)?, &scale, &shift, Some(0.1))?;
-        assert_eq!(values(&fused), values(&steps));
+        for &(n, c, h, wd, o, [kh, kw], stride, padding) in &CASES[2..4] {
+            let (x, w) = (random("x", (n, c, h, wd))?, random("w", (o, c, kh, kw))?);
+            let (scale, shift) = (random("scale", o)?, random("shift", o)?);
+            let steps = scale_shift(&conv2d(&x, &w, stride, padding)?, &scale, &shift, Some(0.1))?;
+            let residual = random("residual", steps.shape())?;
+            let ending = Ending { scale: &scale, shift: &shift, slope: 0.1, residual: None };
+            let fused = conv2d_finished(&x, &w, ending, stride, padding)?;
+            assert_eq!(values(&fused), values(&steps));
+            let ending = Ending { residual: Some(&residual), ..ending };
+            let fused = conv2d_finished(&x, &w, ending, stride, padding)?;
+            assert_eq!(values(&fused), values(&(steps + residual)?));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn large_tiles_are_finished_too() -> Result<()> {
+        let (n, c, h, wd, o, _, stride, padding) = CASES[10];
+        let (x, w) = (random("x", (n, c, h, wd))?, random("w", (o, c, 3, 3))?);
+        let (scale, shift) = (random("scale", o)?, random("shift", o)?);
+        let residual = random("residual", (n, o, h, wd))?;
+        let ending = Ending { scale: &scale, shift: &shift, slope: 0.1, residual: Some(&residual) };
+        let found = conv2d_finished(&x, &w, ending, stride, padding)?;
+        let steps = (scale_shift(&conv2d(&x, &w, stride, padding)?, &scale, &shift, Some(0.1))? + residual)?;
+        let expected: Vec<f64> = values(&steps).into_iter().map(f64::from).collect();
+        assert_close(&found, &expected, 2e-5);
         Ok(())
     }
 
     #[test]
     fn threads_do_not_change_the_result() -> Result<()> {
-        for case in [CASES[0], CASES[1], CASES[3], CASES[9], CASES[10]] {
-            let (n, c, h, wd, o, [kh, kw], ..) = case;
+        for case in [CASES[0], CASES[1], CASES[3], CASES[9], CASES[10], CASES[13]] {
+            let (n, c, h, wd, o, [kh, kw], stride, _) = case;
             let (x, w) = (random("x", (n, c, h, wd))?, random("w", (o, c, kh, kw))?);
-            let weight = random("weight", (n, o, h, wd))?;
+            let weight = random("weight", (n, o, h / stride, wd / stride))?;
             let run = |threads| -> Result<Vec<Vec<f32>>> {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let found = pool.install(|| gradients(&x, &w, &weight, case, true))?;

@@ -7,9 +7,11 @@ use rayon::prelude::*;
 
 use super::super::matrix::{Matrix, Target, all_threads, multiply};
 use super::super::storage::with_scratch;
+use super::blocked::Convolution;
+use super::finish::Finishing;
 use super::im2col::{Geometry, add_patches, patches};
-use super::tiles::TileSize;
-use super::winograd;
+use super::tiling::TileSize;
+use super::winograd::{kernel_gradients, tile_size};
 
 /// The kernels `[o, patch]` and the sizes they are used with.
 #[derive(Clone, Copy)]
@@ -96,14 +98,13 @@ pub type Gradients = (Option<Vec<f32>>, Option<Vec<f32>>);
 const PARTIAL_NUMBERS: usize = 1 << 22;
 
 impl Kernels<'_> {
-    /// The convolution of `n` images. `finish(planes)` is called once for the output planes of each
-    /// image while they are warm.
-    pub fn forward(self, x: &[f32], n: usize, finish: &(impl Fn(&mut [f32]) + Sync)) -> Vec<f32> {
-        let Self { g, o, .. } = self;
-        if winograd::applies(g, self.tile, n, o) {
-            return self.winograd_forward(x, n, finish);
+    /// The convolution of `n` images, finished while it is warm.
+    pub fn forward(self, x: &[f32], n: usize, finishing: Finishing) -> Vec<f32> {
+        let Self { w, g, o, .. } = self;
+        if let Some(tile) = tile_size(g, self.tile, n, o) {
+            return Convolution { w, transposed: false, o, g, tile, finishing }.run(x, n);
         }
-        let out_image = o * g.out_plane();
+        let (plane, out_image) = (g.out_plane(), o * g.out_plane());
         let mut out = vec![0f32; n * out_image];
         let together = images_per_tile(g);
         let group = together * out_image;
@@ -118,7 +119,11 @@ impl Kernels<'_> {
             for tile in tiles(images, g) {
                 self.forward_tile(x, &tile, out, inner);
             }
-            for_chunks(out, out_image, inner, |_, planes| finish(planes));
+            if !finishing.is_nothing() {
+                for_chunks(out, plane, inner, |index, to| {
+                    finishing.in_place(first * o + index, o, to);
+                });
+            }
         };
         if n.div_ceil(together) >= rayon::current_num_threads() {
             for_chunks(&mut out, group, threads, |index, out| run(index, out, Parallelism::None));
@@ -160,8 +165,14 @@ impl Kernels<'_> {
     /// The gradients of the images and of the kernels.
     pub fn backward(self, x: &[f32], grad: &[f32], n: usize, needed: Needed) -> Gradients {
         let Self { w, o, g, .. } = self;
-        if winograd::applies(g, TileSize::Two, n, o) {
-            return self.winograd_backward(x, grad, n, needed);
+        if tile_size(g, TileSize::Two, n, o) == Some(TileSize::Two) {
+            let dx = needed.x.then(|| {
+                let turned = &Geometry { channels: o, ..*g };
+                let finishing = Finishing::default();
+                let tile = TileSize::Two;
+                Convolution { w, transposed: true, o: g.channels, g: turned, tile, finishing }.run(grad, n)
+            });
+            return (dx, needed.w.then(|| kernel_gradients(g, x, grad, n)));
         }
         // The gradient of the kernels is summed over images in parts that depend on the sizes alone,
         // so that it doesn't depend on the number of threads.

@@ -1,133 +1,121 @@
-//! Pieces of the output of Winograd's way, and the transforms of their tiles.
+//! Tiles cut from maps and put back, a group at a time, and what the gradient of the kernels needs of them.
 
 use std::ops::Range;
 
 use super::super::simd::wide;
-use super::im2col::Geometry;
-use super::transforms::{Four, LANES, Scheme, Square, Two, both_axes};
+use super::finish::copy;
+use super::tiling::{Piece, Run, Tiling, groups, row_stride};
+use super::transforms::{LANES, Scheme, Square, Two, both_axes};
 
-/// Numbers that the transformed input and output of a piece should take at most: they stay in the cache.
-const PIECE_NUMBERS: usize = 1 << 21;
-/// Tiles that make a matrix product worth its while.
-const LEAST_TILES: usize = 64;
+/// A row of the squares of a group, `T` values each.
+type Strip<const T: usize> = [[f32; T]; LANES];
 
-/// Outputs along a side of a tile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TileSize {
-    /// F(2x2, 3x3): 16 products instead of 36 multiplications, as accurate as the plain sum.
-    Two,
-    /// F(4x4, 3x3): 36 products instead of 144, within some 1e-5 of the largest value.
-    Four,
-}
-
-impl TileSize {
-    pub fn side(self) -> usize {
-        match self {
-            Self::Two => 2,
-            Self::Four => 4,
-        }
-    }
-
-    /// Products of a tile.
-    pub fn points(self) -> usize {
-        (self.side() + 2) * (self.side() + 2)
-    }
-}
-
-/// A piece of the output: whole images, or rows of tiles of a single one.
-#[derive(Clone, Debug)]
-pub struct Piece {
-    pub images: Range<usize>,
-    pub rows: Range<usize>,
-}
-
-/// How maps are cut into tiles.
+/// Where a group lies.
 #[derive(Clone, Copy)]
-pub struct Tiling {
-    pub tile: TileSize,
-    pub height: usize,
-    pub width: usize,
-    /// Tiles.
-    pub rows: usize,
-    pub columns: usize,
+pub struct Place<'a> {
+    pub tiling: Tiling,
+    pub piece: &'a Piece,
+    /// Rows and columns that squares begin before their tiles.
+    pub before: usize,
 }
 
-impl Tiling {
-    pub fn new(g: &Geometry, tile: TileSize) -> Self {
-        let (rows, columns) = (g.height.div_ceil(tile.side()), g.width.div_ceil(tile.side()));
-        Self { tile, height: g.height, width: g.width, rows, columns }
+/// Copies `line[from..]` to `to`; zero outside.
+#[inline(always)]
+fn copy_or_zero(line: &[f32], from: isize, to: &mut [f32]) {
+    if from >= 0 && from as usize + to.len() <= line.len() {
+        return copy(&line[from as usize..][..to.len()], to);
     }
-
-    pub fn tiles(self) -> usize {
-        self.rows * self.columns
+    let inside = |x: isize| x.clamp(0, line.len() as isize) as usize;
+    let (first, last) = (inside(from), inside(from + to.len() as isize));
+    let skipped = (first as isize - from) as usize;
+    if last <= first {
+        return to.fill(0.0);
     }
+    to[..skipped].fill(0.0);
+    to[skipped..skipped + last - first].copy_from_slice(&line[first..last]);
+    to[skipped + last - first..].fill(0.0);
+}
 
-    pub fn pieces(self, n: usize, channels: usize) -> Vec<Piece> {
-        let wanted = (PIECE_NUMBERS / (self.tile.points() * channels)).max(LEAST_TILES);
-        let images = (wanted / self.tiles()).max(1);
-        let rows = if images > 1 { self.rows } else { (wanted / self.columns).clamp(1, self.rows) };
-        (0..n)
-            .step_by(images)
-            .flat_map(|i| {
-                (0..self.rows).step_by(rows).map(move |y| Piece {
-                    images: i..(i + images).min(n),
-                    rows: y..(y + rows).min(self.rows),
-                })
-            })
-            .collect()
-    }
-
-    pub fn tiles_of(self, piece: &Piece) -> usize {
-        piece.images.len() * piece.rows.len() * self.columns
-    }
-
-    /// The first value of a tile in a plane, of those of one image in the piece.
-    fn corner(self, piece: &Piece, tile: usize) -> [usize; 2] {
-        let side = self.tile.side();
-        [(piece.rows.start + tile / self.columns) * side, tile % self.columns * side]
-    }
-
-    /// The values that N x N squares of a plane cover, each `before` before the corner of its tile;
-    /// zero outside.
+impl Place<'_> {
+    /// Row `row` of squares that begins in the tile row `of`, where it lies inside the map.
     #[inline(always)]
-    fn cut<const N: usize>(
+    fn line<const T: usize>(self, of: usize, row: usize, height: usize) -> Option<usize> {
+        (of * T + row).checked_sub(self.before).filter(|&y| y < height)
+    }
+
+    /// The values under squares of side N of a group, whose tiles are T apart; zero outside the maps.
+    #[inline(always)]
+    pub fn cut<'p, const N: usize, const T: usize>(
         self,
-        plane: &[f32],
-        corner: [usize; 2],
-        before: usize,
-        lane: usize,
-        to: &mut Square<N>,
-    ) {
-        for (row, to) in to.iter_mut().enumerate() {
-            let y = (corner[0] + row).wrapping_sub(before);
-            for (column, to) in to.iter_mut().enumerate() {
-                let x = (corner[1] + column).wrapping_sub(before);
-                let inside = y < self.height && x < self.width;
-                to[lane] = if inside { plane[y * self.width + x] } else { 0.0 };
+        plane: impl Fn(usize) -> &'p [f32],
+        runs: &[Run],
+    ) -> Square<N> {
+        let Tiling { height, width, .. } = self.tiling;
+        let mut square = [[[0f32; LANES]; N]; N];
+        for (row, square) in square.iter_mut().enumerate() {
+            let mut strip: Strip<T> = [[0.0; T]; LANES];
+            let values = strip.as_flattened_mut();
+            for run in runs {
+                if let Some(y) = self.line::<T>(run.row, row, height) {
+                    let line = &plane(run.image)[y * width..(y + 1) * width];
+                    let from = (run.column * T) as isize - self.before as isize;
+                    let to = &mut values[run.lane * T..(run.lane + run.tiles) * T];
+                    copy_or_zero(line, from, to);
+                }
             }
-        }
-    }
-
-    /// Adds squares to a plane; the transpose of `cut`.
-    #[inline(always)]
-    fn add<const N: usize>(
-        self,
-        from: &Square<N>,
-        corner: [usize; 2],
-        before: usize,
-        lane: usize,
-        plane: &mut [f32],
-    ) {
-        for (row, from) in from.iter().enumerate() {
-            let y = (corner[0] + row).wrapping_sub(before);
-            for (column, from) in from.iter().enumerate() {
-                let x = (corner[1] + column).wrapping_sub(before);
-                if y < self.height && x < self.width {
-                    plane[y * self.width + x] += from[lane];
+            let (own, next) = square.split_at_mut(T);
+            for (column, own) in own.iter_mut().enumerate() {
+                for lane in 0..LANES {
+                    own[lane] = strip[lane][column];
+                }
+            }
+            if next.is_empty() {
+                continue;
+            }
+            // What a square has beyond its tile is the beginning of the next one's, but for the last of a run.
+            for (next, own) in next.iter_mut().zip(own) {
+                next[..LANES - 1].copy_from_slice(&own[1..]);
+            }
+            for run in runs {
+                let last = run.lane + run.tiles - 1;
+                let line = self.line::<T>(run.row, row, height);
+                for (column, next) in next.iter_mut().enumerate() {
+                    let x = ((run.column + run.tiles) * T + column).checked_sub(self.before);
+                    next[last] = match (line, x) {
+                        (Some(y), Some(x)) if x < width => plane(run.image)[y * width + x],
+                        _ => 0.0,
+                    };
                 }
             }
         }
+        square
     }
+
+    /// Where the part inside the map of a run of squares lies whose row and column are given: the first place in the
+    /// plane, and the places in the strip.
+    #[inline(always)]
+    pub fn span<const T: usize>(self, run: &Run, [row, column]: [usize; 2]) -> Option<(usize, Range<usize>)> {
+        let Tiling { out_height, out_width: width, .. } = self.tiling;
+        let y = self.line::<T>(run.row, row, out_height)?;
+        let first = run.column * T + column;
+        let skipped = self.before.saturating_sub(first);
+        let first = (first + skipped - self.before).min(width);
+        let len = (run.tiles * T - skipped).min(width - first);
+        let start = run.lane * T + skipped;
+        Some((y * width + first, start..start + len))
+    }
+}
+
+/// T columns of a row of squares, tile after tile as they lie in the map.
+#[inline(always)]
+pub fn strip<const T: usize>(columns: &[[f32; LANES]]) -> Strip<T> {
+    let mut strip = [[0f32; T]; LANES];
+    for (lane, strip) in strip.iter_mut().enumerate() {
+        for (to, column) in strip.iter_mut().zip(columns) {
+            *to = column[lane];
+        }
+    }
+    strip
 }
 
 /// Copies the first lanes; a full set without a call.
@@ -156,139 +144,56 @@ fn load<const P: usize>(from: &[f32], lanes: usize, stride: usize, start: usize)
     square
 }
 
-/// Calls `f(square, first tile, lanes)` for groups of the tiles of one channel, all images in a row.
+/// Cuts squares of side N, maps them along both axes and writes them, `[points, tiles]`.
 #[inline(always)]
-fn cut_all<const N: usize>(
+fn transform<const N: usize, const P: usize, const T: usize>(
     planes: &[&[f32]],
-    tiling: Tiling,
-    piece: &Piece,
-    before: usize,
-    mut f: impl FnMut(&Square<N>, usize, usize),
-) {
-    let mut square = [[[0f32; LANES]; N]; N];
-    let (mut lane, mut first) = (0, 0);
-    for plane in planes {
-        for tile in 0..piece.rows.len() * tiling.columns {
-            tiling.cut(plane, tiling.corner(piece, tile), before, lane, &mut square);
-            lane += 1;
-            if lane == LANES {
-                f(&square, first, LANES);
-                (lane, first) = (0, first + LANES);
-            }
-        }
-    }
-    if lane > 0 {
-        f(&square, first, lane);
-    }
-}
-
-/// Calls `f(first tile, corners of the lanes)` for groups of the tiles of one image in a piece.
-#[inline(always)]
-fn each_group(tiling: Tiling, piece: &Piece, image: usize, mut f: impl FnMut(usize, &[[usize; 2]])) {
-    let tiles = piece.rows.len() * tiling.columns;
-    for first in (0..tiles).step_by(LANES) {
-        let lanes = LANES.min(tiles - first);
-        let corners: [[usize; 2]; LANES] = std::array::from_fn(|lane| tiling.corner(piece, first + lane));
-        f(image * tiles + first, &corners[..lanes]);
-    }
-}
-
-#[inline(always)]
-fn inputs<S: Scheme<P, T>, const P: usize, const T: usize>(
-    planes: &[&[f32]],
-    tiling: Tiling,
-    piece: &Piece,
+    place: Place,
     to: &mut [f32],
+    f: impl Fn([f32; N]) -> [f32; P],
 ) {
-    let tiles = to.len() / (P * P);
-    cut_all(planes, tiling, piece, 1, |square, first, lanes| {
-        store(&both_axes(square, S::input), lanes, tiles, first, to);
-    });
-}
-
-#[inline(always)]
-fn kernels<S: Scheme<P, T>, const P: usize, const T: usize>(w: &[f32], to: &mut [f32]) {
-    let channels = w.len() / 9;
-    for first in (0..channels).step_by(LANES) {
-        let lanes = LANES.min(channels - first);
-        let mut square = [[[0f32; LANES]; 3]; 3];
-        for (lane, kernel) in w[first * 9..(first + lanes) * 9].chunks_exact(9).enumerate() {
-            for place in 0..9 {
-                square[place / 3][place % 3][lane] = kernel[place];
-            }
-        }
-        store(&both_axes(&square, S::kernel), lanes, channels, first, to);
+    let tiles = place.tiling.tiles_of(place.piece);
+    for group in groups(0..tiles) {
+        let runs = place.tiling.runs(place.piece, &group);
+        let square = both_axes(&place.cut::<N, T>(|image| planes[image], &runs), &f);
+        store(&square, group.len(), row_stride(tiles), group.start, to);
     }
 }
 
-/// Adds `f` of the squares of one image (counted in the piece) to a plane.
-#[inline(always)]
-fn add_all<const P: usize, const N: usize>(
-    from: &[f32],
-    start: usize,
-    (tiling, piece, image): (Tiling, &Piece, usize),
-    before: usize,
-    plane: &mut [f32],
-    f: impl Fn([f32; P]) -> [f32; N],
-) {
-    let stride = from.len() / (P * P);
-    each_group(tiling, piece, image, |first, corners| {
-        let square = both_axes(&load(from, corners.len(), stride, start + first), &f);
-        for (lane, &corner) in corners.iter().enumerate() {
-            tiling.add(&square, corner, before, lane, plane);
-        }
-    });
+/// The sums of one output over all tiles of a piece.
+#[derive(Clone, Copy)]
+pub struct Sums<'a> {
+    /// Of all points, `stride` apart; those of the output begin at `start`.
+    pub data: &'a [f32],
+    pub start: usize,
+    pub stride: usize,
 }
 
 wide! {
-    /// The tiles of one channel, all images of the piece in a row: `[points, tiles]`.
+    /// Small tiles of one channel, all images of the piece in a row: `[points, tiles]`.
     pub fn transform_inputs(planes: &[&[f32]], tiling: Tiling, piece: &Piece, to: &mut [f32]) {
-        match tiling.tile {
-            TileSize::Two => inputs::<Two, 4, 2>(planes, tiling, piece, to),
-            TileSize::Four => inputs::<Four, 6, 4>(planes, tiling, piece, to),
-        }
+        let place = Place { tiling, piece, before: 1 };
+        transform::<4, 4, 2>(planes, place, to, <Two as Scheme<4, 2>>::input);
     }
 
-    /// As [`transform_inputs`] with small tiles, of the gradients of one output.
+    /// As [`transform_inputs`], of the gradients of one output.
     pub fn transform_gradients(planes: &[&[f32]], tiling: Tiling, piece: &Piece, to: &mut [f32]) {
-        let tiles = to.len() / TileSize::Two.points();
-        cut_all(planes, tiling, piece, 0, #[inline(always)] |square, first, lanes| {
-            store(&both_axes(square, Two::output_transposed), lanes, tiles, first, to);
-        });
+        let place = Place { tiling, piece, before: 0 };
+        transform::<2, 4, 2>(planes, place, to, Two::output_transposed);
     }
 
-    /// Of one output: `[channels, 3, 3]` -> `[points, channels]`.
-    pub fn transform_kernels(w: &[f32], tile: TileSize, to: &mut [f32]) {
-        match tile {
-            TileSize::Two => kernels::<Two, 4, 2>(w, to),
-            TileSize::Four => kernels::<Four, 6, 4>(w, to),
-        }
-    }
-
-    /// Adds the gradients of one output's kernels under small tiles; its numbers of a point begin at `start`.
-    pub fn add_kernels(from: &[f32], start: usize, stride: usize, dw: &mut [f32]) {
+    /// Adds the gradients of one output's kernels under small tiles.
+    pub fn add_kernels(from: Sums, dw: &mut [f32]) {
         let channels = dw.len() / 9;
         for first in (0..channels).step_by(LANES) {
             let lanes = LANES.min(channels - first);
-            let square = both_axes(&load(from, lanes, stride, start + first), Two::kernel_transposed);
+            let square = load(from.data, lanes, from.stride, from.start + first);
+            let square = both_axes(&square, Two::kernel_transposed);
             for (lane, dw) in dw[first * 9..(first + lanes) * 9].chunks_exact_mut(9).enumerate() {
                 for place in 0..9 {
                     dw[place] += square[place / 3][place % 3][lane];
                 }
             }
         }
-    }
-
-    /// Writes the tiles of one image (counted in the piece) to the plane of an output, which holds zeros.
-    pub fn write_outputs(sums: &[f32], start: usize, place: (Tiling, &Piece, usize), plane: &mut [f32]) {
-        match place.0.tile {
-            TileSize::Two => add_all(sums, start, place, 0, plane, <Two as Scheme<4, 2>>::output),
-            TileSize::Four => add_all(sums, start, place, 0, plane, <Four as Scheme<6, 4>>::output),
-        }
-    }
-
-    /// Adds the gradients of one image (counted in the piece), of small tiles, to the plane of a channel.
-    pub fn add_inputs(from: &[f32], start: usize, place: (Tiling, &Piece, usize), plane: &mut [f32]) {
-        add_all(from, start, place, 1, plane, Two::input_transposed);
     }
 }

@@ -58,13 +58,47 @@ impl Scheme<4, 2> for Two {
     }
 }
 
-/// The transposes, for the gradients.
-impl Two {
+/// Stride 2: of the 9 inputs of 4 outputs those at even places meet the outer taps as F(4, 2) with the points 0,
+/// 1, -1, 2 and infinity, those at odd places the middle tap as they are.
+pub struct Strided;
+
+impl Scheme<9, 4> for Strided {
     #[inline(always)]
-    pub fn input_transposed(v: [f32; 4]) -> [f32; 4] {
-        [v[0], v[1] - v[2] + v[3], v[1] + v[2] - v[0], -v[3]]
+    fn input(d: [f32; 9]) -> [f32; 9] {
+        let e = [d[0], d[2], d[4], d[6], d[8]];
+        [
+            2.0 * (e[0] - e[2]) - e[1] + e[3],
+            e[3] - e[2] - 2.0 * e[1],
+            2.0 * e[1] - 3.0 * e[2] + e[3],
+            e[3] - e[1],
+            2.0 * (e[1] - e[3]) - e[2] + e[4],
+            d[1],
+            d[3],
+            d[5],
+            d[7],
+        ]
     }
 
+    #[inline(always)]
+    fn output(m: [f32; 9]) -> [f32; 4] {
+        let (sum, difference) = (m[1] + m[2], m[1] - m[2]);
+        [
+            m[0] + sum + m[3] + m[5],
+            difference + 2.0 * m[3] + m[6],
+            sum + 4.0 * m[3] + m[7],
+            difference + 8.0 * m[3] + m[4] + m[8],
+        ]
+    }
+
+    #[inline(always)]
+    fn kernel(g: [f32; 3]) -> [f32; 9] {
+        let [a, b] = [g[0], g[2]];
+        [a / 2.0, (a + b) / -2.0, (b - a) / 6.0, a / 6.0 + b / 3.0, b, g[1], g[1], g[1], g[1]]
+    }
+}
+
+/// The transposes, for the gradients.
+impl Two {
     #[inline(always)]
     pub fn output_transposed(y: [f32; 2]) -> [f32; 4] {
         [y[0], y[0] + y[1], y[0] - y[1], -y[1]]
@@ -117,26 +151,26 @@ mod tests {
         std::array::from_fn(|j| f32::from(u8::from(i == j)))
     }
 
-    fn check<S: Scheme<P, T>, const P: usize, const T: usize>() {
-        // `y_t = sum_j d_{t + j} g_j` for all pairs of units.
+    fn check<S: Scheme<P, T>, const P: usize, const T: usize>(stride: usize) {
+        // `y_t = sum_j d_{stride t + j} g_j` for all pairs of units.
         for (i, j) in (0..P).flat_map(|i| (0..3).map(move |j| (i, j))) {
             let (d, g) = (S::input(unit(i)), S::kernel(unit(j)));
             let found = S::output(std::array::from_fn(|k| d[k] * g[k]));
-            let expected: [f32; T] = std::array::from_fn(|t| f32::from(u8::from(t + j == i)));
+            let expected: [f32; T] = std::array::from_fn(|t| f32::from(u8::from(stride * t + j == i)));
             assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-5), "{i} {j}: {found:?}");
         }
     }
 
     #[test]
     fn three_taps() {
-        check::<Four, 6, 4>();
-        check::<Two, 4, 2>();
+        check::<Four, 6, 4>(1);
+        check::<Two, 4, 2>(1);
+        check::<Strided, 9, 4>(2);
     }
 
     #[test]
     fn transposes_are_transposes() {
         for i in 0..4 {
-            (0..4).for_each(|j| assert_eq!(Two::input(unit(i))[j], Two::input_transposed(unit(j))[i]));
             (0..2).for_each(|j| assert_eq!(Two::output(unit(i))[j], Two::output_transposed(unit(j))[i]));
             (0..3).for_each(|j| assert_eq!(Two::kernel(unit(j))[i], Two::kernel_transposed(unit(i))[j]));
         }
