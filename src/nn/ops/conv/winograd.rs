@@ -27,11 +27,12 @@ const PIECE_NUMBERS: usize = 1 << 21;
 /// Tiles that make a matrix product worth its while.
 const LEAST_TILES: usize = 64;
 
-/// How to convolve: with tiles of this size or, with stride 2, of their own, where that is faster than patches.
+/// How to convolve: with tiles of this size or, with stride 2, of their own where large ones are preferred. Nothing
+/// where patches are faster.
 pub fn tile_size(g: &Geometry, preferred: TileSize, n: usize, outputs: usize) -> Option<TileSize> {
     let (tile, least) = match g.stride {
         1 => (preferred, LEAST_CHANNELS),
-        2 => (TileSize::Strided, LEAST_STRIDED),
+        2 if preferred == TileSize::Four => (TileSize::Strided, LEAST_STRIDED),
         _ => return None,
     };
     let tiles = Tiling::new(g, tile).tiles();
