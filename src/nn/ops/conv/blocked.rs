@@ -11,7 +11,7 @@ use super::super::simd::wide;
 use super::super::storage::{Shared, with_scratch, written};
 use super::finish::Finishing;
 use super::im2col::Geometry;
-use super::microkernel::{BUNDLE, OUTPUTS, Sums, products};
+use super::microkernel::{BUNDLE, GROUPS, OUTPUTS, Sums, products};
 use super::tiles::{Place, strip};
 use super::tiling::{Piece, TileSize, Tiling};
 use super::transforms::{Four, LANES, Scheme, Square, Strided, Two, both_axes};
@@ -24,8 +24,6 @@ const LEAST_BUNDLES: usize = if cfg!(test) { 1 } else { 4 };
 const KERNEL_NUMBERS: usize = 1 << 18;
 /// Blocks of outputs of a job at most.
 const MOST_BLOCKS: usize = 8;
-/// Groups of a bundle.
-const GROUPS: usize = BUNDLE / LANES;
 
 /// A convolution with 3x3 kernels; or its transpose, the gradient of its input.
 pub struct Convolution<'a> {
@@ -151,16 +149,16 @@ impl Work<'_> {
         for (block, to) in to.chunks_exact_mut(P * P * stride).enumerate() {
             for first in (0..g.channels).step_by(TOGETHER) {
                 let mut square = [[[0f32; LANES]; 3]; 3];
-                for lane in 0..LANES {
-                    let channel = first + lane / OUTPUTS;
-                    let output = outputs.start + block * OUTPUTS + lane % OUTPUTS;
-                    if channel >= g.channels || output >= outputs.end {
-                        continue;
-                    }
-                    let index = if transposed { channel * o + output } else { output * g.channels + channel };
-                    for (place, &value) in w[index * 9..][..9].iter().enumerate() {
-                        let place = if transposed { 8 - place } else { place };
-                        square[place / 3][place % 3][lane] = value;
+                let outputs_of_block = outputs.clone().skip(block * OUTPUTS).take(OUTPUTS).enumerate();
+                for (row, output) in outputs_of_block {
+                    for channel in first..(first + TOGETHER).min(g.channels) {
+                        let lane = (channel - first) * OUTPUTS + row;
+                        let index =
+                            if transposed { channel * o + output } else { output * g.channels + channel };
+                        for (place, &value) in w[index * 9..][..9].iter().enumerate() {
+                            let place = if transposed { 8 - place } else { place };
+                            square[place / 3][place % 3][lane] = value;
+                        }
                     }
                 }
                 let square: Square<P> = both_axes(&square, S::kernel);
@@ -174,13 +172,13 @@ impl Work<'_> {
     /// `[blocks, points]` sums over channels.
     fn sum(&self, part: &Part, kernels: &[f32], inputs: &[f32], sums: &mut [Sums]) {
         let channels = self.convolution.g.channels;
-        let half = self.group(part.piece, part.bundle, 1).is_empty();
+        let groups = if self.group(part.piece, part.bundle, 1).is_empty() { 1 } else { GROUPS };
         let (inputs, _) = inputs.as_chunks::<BUNDLE>();
         let (kernels, _) = kernels.as_chunks::<OUTPUTS>();
         for (point, inputs) in inputs.chunks_exact(self.rows).enumerate() {
             for (block, sums) in sums.chunks_exact_mut(self.points).enumerate() {
                 let kernels = &kernels[(block * self.points + point) * self.rows..][..channels];
-                products(kernels, &inputs[..channels], half, &mut sums[point]);
+                products(kernels, &inputs[..channels], groups, &mut sums[point]);
             }
         }
     }

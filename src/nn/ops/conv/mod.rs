@@ -280,8 +280,7 @@ mod tests {
         let ending = Ending { scale: &scale, shift: &shift, slope: 0.1, residual: Some(&residual) };
         let found = conv2d_finished(&x, &w, ending, stride, padding)?;
         let steps = (scale_shift(&conv2d(&x, &w, stride, padding)?, &scale, &shift, Some(0.1))? + residual)?;
-        let expected: Vec<f64> = values(&steps).into_iter().map(f64::from).collect();
-        assert_close(&found, &expected, 2e-5);
+        assert_close(&found, &values(&steps), 2e-5);
         Ok(())
     }
 
