@@ -95,7 +95,10 @@ fn resizing_equals_opencv_bit_for_bit() {
             "image.linear" => {
                 resize::linear::<3>(image.as_raw(), from, case.size_wh, resize::Window::whole(case.size_wh))
             }
-            "mask.linear" => resize::linear_mask(&mask, case.size_wh).pixels,
+            "mask.linear" => {
+                let whole = resize::Window::whole(case.size_wh);
+                resize::linear_mask(&mask, case.size_wh, whole, case.size_wh).pixels
+            }
             "mask.nearest" => resize::nearest_mask(&mask, case.size_wh, case.size_wh).pixels,
             other => panic!("{other}"),
         };

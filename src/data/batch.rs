@@ -6,6 +6,7 @@ use super::{DataError, Sample};
 use crate::config::Task;
 use crate::mask::Mask;
 use crate::model::{Inputs, Targets};
+use crate::nn::ops::wide;
 
 /// One expression of one referent, as the network is asked and judged. Coordinates are pixels of
 /// the resized (and perhaps cropped) image, whose top left corner padding leaves where it is.
@@ -146,18 +147,20 @@ impl Batch {
     }
 }
 
-/// Interleaved pixels into the three planes of a larger, zeroed image.
-fn place(sample: &Sample, planes: &mut [u8], width: usize) {
-    let plane = planes.len() / 3;
-    let (red, rest) = planes.split_at_mut(plane);
-    let (green, blue) = rest.split_at_mut(plane);
-    let rows = sample.pixels.chunks_exact(sample.hw.1 * 3);
-    let planes =
-        red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
-    for (row, ((red, green), blue)) in rows.zip(planes) {
-        let (pixels, _) = row.as_chunks::<3>();
-        for ((([r, g, b], red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
-            (*red, *green, *blue) = (*r, *g, *b);
+wide! {
+    /// Interleaved pixels into the three planes of a larger, zeroed image.
+    fn place(sample: &Sample, planes: &mut [u8], width: usize) {
+        let plane = planes.len() / 3;
+        let (red, rest) = planes.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
+        let rows = sample.pixels.chunks_exact(sample.hw.1 * 3);
+        let planes =
+            red.chunks_exact_mut(width).zip(green.chunks_exact_mut(width)).zip(blue.chunks_exact_mut(width));
+        for (row, ((red, green), blue)) in rows.zip(planes) {
+            let (pixels, _) = row.as_chunks::<3>();
+            for ((([r, g, b], red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+                (*red, *green, *blue) = (*r, *g, *b);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::annotations::{Annotations, Referent, Split};
+use super::decode::read_image;
 use super::images::{ImageFiles, ImageStore};
 use super::labels::Labels;
 use super::sample::{Preparation, Sample};
@@ -151,10 +152,24 @@ impl Dataset {
         self.images.path(referent)
     }
 
-    /// The original image of a referent.
+    /// The original image of a referent, from memory if all of the split's are kept there.
     pub fn image(&self, referent: usize) -> Result<Arc<image::RgbImage>, DataError> {
+        self.checked(referent, self.images.read(referent))
+    }
+
+    /// The original image of a referent, read anew.
+    pub fn image_from_file(&self, referent: usize) -> Result<Arc<image::RgbImage>, DataError> {
+        self.checked(referent, read_image(self.image_path(referent)).map(Arc::new))
+    }
+
+    /// An image that was read, or what is wrong with its file.
+    fn checked(
+        &self,
+        referent: usize,
+        image: Result<Arc<image::RgbImage>, String>,
+    ) -> Result<Arc<image::RgbImage>, DataError> {
         let record = self.referent(referent);
-        let image = self.images.read(referent).map_err(|problem| self.image_error(referent, problem))?;
+        let image = image.map_err(|problem| self.image_error(referent, problem))?;
         if (image.width() as usize, image.height() as usize) != (record.width, record.height) {
             let (width, height) = (record.width, record.height);
             let problem = format!(
@@ -175,7 +190,18 @@ impl Dataset {
         preparation: &Preparation,
         stream: &mut Stream,
     ) -> Result<Sample, DataError> {
-        Sample::prepare(self, entries, preparation, stream)
+        self.sample_of(self.image(entries[0].referent)?, entries, preparation, stream)
+    }
+
+    /// The same with the image at hand, as [`Dataset::image`] gives it.
+    pub fn sample_of(
+        &self,
+        image: Arc<image::RgbImage>,
+        entries: &[Entry],
+        preparation: &Preparation,
+        stream: &mut Stream,
+    ) -> Result<Sample, DataError> {
+        Sample::prepare(self, image, entries, preparation, stream)
     }
 
     /// Word indices of an entry's expression, `max_words` of them.

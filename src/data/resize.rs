@@ -2,6 +2,7 @@
 //! it, so that published numbers can be met. Weights are fixed point with 11 bits.
 
 use crate::mask::Mask;
+use crate::nn::ops::wide;
 
 /// Width and height.
 pub type Size = (usize, usize);
@@ -58,21 +59,56 @@ fn taps(of: usize, to: usize, from: usize, count: usize, horizontal: bool) -> Ve
         .collect()
 }
 
-/// One row interpolated along x, still with 7 bits behind the point.
-fn row_along_x<const C: usize>(row: &[u8], taps: &[Tap], out: &mut [u16]) {
-    let (pixels, _) = row.as_chunks::<C>();
-    let (out, _) = out.as_chunks_mut::<C>();
-    for (out, tap) in out.iter_mut().zip(taps) {
-        let (a, b) = (&pixels[tap.first], &pixels[tap.second]);
-        let [wa, wb] = tap.weights.map(u32::from);
-        for c in 0..C {
-            out[c] = ((u32::from(a[c]) * wa + u32::from(b[c]) * wb) >> 4) as u16;
+wide! {
+    /// One row of RGB interpolated along x, still with 7 bits behind the point. A pixel is read and written
+    /// as four values, which registers like better than three: `row` and `out` are longer by one, and what
+    /// the fourth of a pixel leaves is written over by the next.
+    fn colours_along_x(row: &[u8], taps: &[Tap], out: &mut [u16]) {
+        for (i, tap) in taps.iter().enumerate() {
+            let (a, b) = (&row[3 * tap.first..][..4], &row[3 * tap.second..][..4]);
+            let [wa, wb] = tap.weights.map(u32::from);
+            let mut pixel = [0u16; 4];
+            for c in 0..4 {
+                pixel[c] = ((u32::from(a[c]) * wa + u32::from(b[c]) * wb) >> 4) as u16;
+            }
+            out[3 * i..][..4].copy_from_slice(&pixel);
+        }
+    }
+
+    /// The same for one channel.
+    fn values_along_x(row: &[u8], taps: &[Tap], out: &mut [u16]) {
+        for (out, tap) in out.iter_mut().zip(taps) {
+            let [wa, wb] = tap.weights.map(u32::from);
+            *out = ((u32::from(row[tap.first]) * wa + u32::from(row[tap.second]) * wb) >> 4) as u16;
+        }
+    }
+
+    /// Two such rows interpolated along y.
+    fn along_y(above: &[u16], below: &[u16], weights: [u16; 2], out: &mut [u8]) {
+        let [wa, wb] = weights.map(u32::from);
+        for ((out, &a), &b) in out.iter_mut().zip(above).zip(below) {
+            let a = ((u32::from(a) * wa) >> 16) as u16;
+            let b = ((u32::from(b) * wb) >> 16) as u16;
+            *out = ((a + b + 2) >> 2) as u8;
         }
     }
 }
 
-/// Bilinear: the `window` of `pixels` (`C` interleaved channels, size `from`) resized to `to`.
+/// Row `y` of an image of `C` channels interpolated along x.
+fn row_along_x<const C: usize>(pixels: &[u8], line: usize, y: usize, taps: &[Tap], out: &mut [u16]) {
+    if C != 3 {
+        return values_along_x(&pixels[y * line..][..line], taps, out);
+    }
+    match pixels.get(y * line..(y + 1) * line + 1) {
+        Some(row) => colours_along_x(row, taps, out),
+        // The last row has nothing behind it.
+        None => colours_along_x(&[&pixels[y * line..], &[0]].concat(), taps, out),
+    }
+}
+
+/// Bilinear: the `window` of `pixels` (`C` interleaved channels, 1 or 3, size `from`) resized to `to`.
 pub fn linear<const C: usize>(pixels: &[u8], from: Size, to: Size, window: Window) -> Vec<u8> {
+    const { assert!(C == 1 || C == 3) };
     let line = from.0 * C;
     let width = window.width * C;
     let mut out = Vec::with_capacity(width * window.height);
@@ -97,9 +133,11 @@ pub fn linear<const C: usize>(pixels: &[u8], from: Size, to: Size, window: Windo
     }
     let across = taps(from.0, to.0, window.x, window.width, true);
     // Consecutive output rows share input rows: the two latest are kept.
-    let mut rows = [vec![0u16; width], vec![0u16; width]];
+    let mut rows = [vec![0u16; width + 1], vec![0u16; width + 1]];
     let mut held = [usize::MAX; 2];
-    for down in taps(from.1, to.1, window.y, window.height, false) {
+    out.resize(width * window.height, 0);
+    let lines = out.chunks_exact_mut(width.max(1));
+    for (out, down) in lines.zip(taps(from.1, to.1, window.y, window.height, false)) {
         if held[1] == down.first && held[0] != down.first {
             rows.swap(0, 1);
             held.swap(0, 1);
@@ -108,37 +146,78 @@ pub fn linear<const C: usize>(pixels: &[u8], from: Size, to: Size, window: Windo
             rows.iter_mut().zip(&mut held).zip([down.first, down.second]).map(|((a, b), c)| (a, b, c))
         {
             if *held != wanted {
-                row_along_x::<C>(&pixels[wanted * line..][..line], &across, row);
+                row_along_x::<C>(pixels, line, wanted, &across, row);
                 *held = wanted;
             }
         }
-        let [wa, wb] = down.weights.map(u32::from);
-        out.extend(rows[0].iter().zip(&rows[1]).map(|(&a, &b)| {
-            let a = ((u32::from(a) * wa) >> 16) as u16;
-            let b = ((u32::from(b) * wb) >> 16) as u16;
-            ((a + b + 2) >> 2) as u8
-        }));
+        along_y(&rows[0], &rows[1], down.weights, out);
     }
     out
 }
 
-/// Bilinear, for a mask: values are rounded back to 0 and 1, as 8-bit arithmetic does.
-pub fn linear_mask(mask: &Mask, to: Size) -> Mask {
-    let pixels = linear::<1>(&mask.pixels, (mask.width, mask.height), to, Window::whole(to));
-    Mask { height: to.1, width: to.0, pixels }
+/// Bilinear, for the `window` of a mask resized to `to`: values are rounded back to 0 and 1, as 8-bit
+/// arithmetic does. What is given back is a rectangle of the resized mask that holds all that is set in the
+/// window, and its pixels; `None` if nothing is.
+pub fn linear_part(mask: &Mask, to: Size, window: Window) -> Option<(Window, Vec<u8>)> {
+    let from = (mask.width, mask.height);
+    let [x, y, width, height] = mask.bounding_box()?;
+    // Neighbours move to the right and down as their pixels do.
+    let touched = |taps: Vec<Tap>, first: usize, count: usize| {
+        let begin = taps.partition_point(|tap| tap.second < first);
+        begin..taps.partition_point(|tap| tap.first < first + count)
+    };
+    let columns = touched(taps(from.0, to.0, window.x, window.width, true), x, width);
+    let rows = touched(taps(from.1, to.1, window.y, window.height, false), y, height);
+    if columns.is_empty() || rows.is_empty() {
+        return None;
+    }
+    let part = Window {
+        x: window.x + columns.start,
+        y: window.y + rows.start,
+        width: columns.len(),
+        height: rows.len(),
+    };
+    Some((part, linear::<1>(&mask.pixels, from, to, part)))
+}
+
+/// [`linear_part`] as a mask of the window, with zeros on the right and below up to `padded`.
+pub fn linear_mask(mask: &Mask, to: Size, window: Window, padded: Size) -> Mask {
+    let mut out = Mask::empty(padded.1, padded.0);
+    if let Some((part, pixels)) = linear_part(mask, to, window) {
+        let rows = out.pixels.chunks_exact_mut(padded.0).skip(part.y - window.y);
+        let columns = part.x - window.x..part.x - window.x + part.width;
+        for (row, pixels) in rows.zip(pixels.chunks_exact(part.width)) {
+            row[columns.clone()].copy_from_slice(pixels);
+        }
+    }
+    out
 }
 
 /// Nearest neighbour (the pixel to the left and above), for a mask, with zeros on the right and
 /// below up to `padded`.
 pub fn nearest_mask(mask: &Mask, to: Size, padded: Size) -> Mask {
-    let source =
-        |i: usize, of: usize, to: usize| ((i as f64 * (1.0 / (to as f64 / of as f64))) as usize).min(of - 1);
-    let columns: Vec<usize> = (0..to.0).map(|x| source(x, mask.width, to.0)).collect();
     let mut out = Mask::empty(padded.1, padded.0);
-    for (y, row) in out.pixels.chunks_exact_mut(padded.0).take(to.1).enumerate() {
-        let from = &mask.pixels[source(y, mask.height, to.1) * mask.width..][..mask.width];
-        for (out, &x) in row.iter_mut().zip(&columns) {
-            *out = from[x];
+    let Some([x, y, width, height]) = mask.bounding_box() else { return out };
+    let sources = |of: usize, to: usize| -> Vec<usize> {
+        let ratio = 1.0 / (to as f64 / of as f64);
+        (0..to).map(|i| ((i as f64 * ratio) as usize).min(of - 1)).collect()
+    };
+    let (columns, rows) = (sources(mask.width, to.0), sources(mask.height, to.1));
+    // The rest of the mask is empty.
+    let within = |sources: &[usize], first: usize, count: usize| {
+        let begin = sources.partition_point(|&source| source < first);
+        begin..sources.partition_point(|&source| source < first + count)
+    };
+    let across = within(&columns, x, width);
+    for row in within(&rows, y, height) {
+        let from = &mask.pixels[rows[row] * mask.width..][..mask.width];
+        let out = &mut out.pixels[row * padded.0..][across.clone()];
+        if to.0 == mask.width {
+            out.copy_from_slice(&from[across.clone()]);
+            continue;
+        }
+        for (out, &source) in out.iter_mut().zip(&columns[across.clone()]) {
+            *out = from[source];
         }
     }
     out

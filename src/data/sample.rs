@@ -95,11 +95,11 @@ pub struct Sample {
 impl Sample {
     pub(super) fn prepare(
         dataset: &Dataset,
+        image: Arc<RgbImage>,
         entries: &[Entry],
         preparation: &Preparation,
         stream: &mut Stream,
     ) -> Result<Self, DataError> {
-        let image = dataset.image(entries[0].referent)?;
         let original = (image.width() as usize, image.height() as usize);
         let referents = || entries.iter().map(|entry| dataset.referent(entry.referent));
         let masks: Vec<Mask> = if preparation.needs_masks() {

@@ -82,7 +82,9 @@ impl Scaled {
             .iter()
             .enumerate()
             .map(|(i, &bbox)| {
-                Object::new(frame.scale_box(bbox), masks.get(i).map(|mask| resize::linear_mask(mask, scaled)))
+                let mask =
+                    masks.get(i).and_then(|mask| resize::linear_part(mask, scaled, Window::whole(scaled)));
+                Object::new(frame.scale_box(bbox), mask)
             })
             .collect();
         let mut best: Option<(f64, Self)> = None;
@@ -140,17 +142,7 @@ impl Scaled {
         let (height, width) = self.pad_hw(stride);
         match self.masks {
             MaskResize::Nearest => resize::nearest_mask(mask, self.scaled, (width, height)),
-            MaskResize::Linear => {
-                let from = (mask.width, mask.height);
-                let pixels = resize::linear::<1>(&mask.pixels, from, self.scaled, self.window);
-                let mut out = Mask::empty(height, width);
-                for (out, row) in
-                    out.pixels.chunks_exact_mut(width).zip(pixels.chunks_exact(self.window.width))
-                {
-                    out[..self.window.width].copy_from_slice(row);
-                }
-                out
-            }
+            MaskResize::Linear => resize::linear_mask(mask, self.scaled, self.window, (width, height)),
         }
     }
 
@@ -178,32 +170,31 @@ impl Scaled {
 /// What a crop should keep: a box or a mask in the scaled image.
 struct Object {
     bbox: [f64; 4],
-    /// The mask, its area (not 0) and the rectangle around it.
-    mask: Option<(Mask, usize, Window)>,
+    /// A rectangle with all of the mask, its pixels and how many are set (not 0).
+    mask: Option<(Window, Vec<u8>, usize)>,
 }
 
 impl Object {
-    fn new(bbox: [f64; 4], mask: Option<Mask>) -> Self {
-        let mask = mask.and_then(|mask| {
-            around(&mask).map(|window| (mask.area(), window)).map(|(area, window)| (mask, area, window))
+    fn new(bbox: [f64; 4], mask: Option<(Window, Vec<u8>)>) -> Self {
+        let mask = mask.map(|(at, pixels)| {
+            let area = count(&pixels);
+            (at, pixels, area)
         });
-        Self { bbox, mask }
+        Self { bbox, mask: mask.filter(|(_, _, area)| *area > 0) }
     }
 
     /// The share of the object inside the crop (quirk 33d).
     fn share_in(&self, frame: &Scaled) -> f64 {
         let crop = frame.window;
-        if let Some((mask, area, at)) = &self.mask {
+        if let Some((at, pixels, area)) = &self.mask {
             let columns = at.x.max(crop.x)..(at.x + at.width).min(crop.x + crop.width);
             let rows = at.y.max(crop.y)..(at.y + at.height).min(crop.y + crop.height);
             if columns.is_empty() {
                 return 0.0;
             }
-            let kept: usize = rows
-                .map(|y| &mask.pixels[y * mask.width..][columns.clone()])
-                .map(|row| row.iter().map(|&pixel| usize::from(pixel)).sum::<usize>())
-                .sum();
-            return kept as f64 / *area as f64;
+            let columns = columns.start - at.x..columns.end - at.x;
+            let row = |y: usize| &pixels[(y - at.y) * at.width..][columns.clone()];
+            return rows.map(|y| count(row(y))).sum::<usize>() as f64 / *area as f64;
         }
         let [x1, y1, x2, y2] = self.bbox;
         let (left, top) = frame.offset;
@@ -214,16 +205,7 @@ impl Object {
     }
 }
 
-/// The smallest rectangle around what is set, if anything is.
-fn around(mask: &Mask) -> Option<Window> {
-    let mut rows = mask.pixels.chunks_exact(mask.width).enumerate().filter(|(_, row)| row.contains(&1));
-    let (top, first) = rows.next()?;
-    let span = |row: &[u8]| Some((row.iter().position(|&p| p != 0)?, row.iter().rposition(|&p| p != 0)?));
-    let (mut left, mut right) = span(first)?;
-    let mut bottom = top;
-    for (y, row) in rows {
-        let (l, r) = span(row)?;
-        (left, right, bottom) = (left.min(l), right.max(r), y);
-    }
-    Some(Window { x: left, y: top, width: right - left + 1, height: bottom - top + 1 })
+/// Pixels set.
+fn count(pixels: &[u8]) -> usize {
+    pixels.iter().map(|&pixel| usize::from(pixel)).sum()
 }

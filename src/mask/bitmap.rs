@@ -22,6 +22,29 @@ impl Mask {
         self.pixels.iter().filter(|&&p| p != 0).count()
     }
 
+    /// The smallest rectangle `[x, y, width, height]` around what is set, if anything is.
+    pub fn bounding_box(&self) -> Option<[usize; 4]> {
+        let mut rows = self.pixels.chunks_exact(self.width.max(1)).enumerate();
+        let (top, first) = rows.find(|(_, row)| row.contains(&1))?;
+        let mut left = first.iter().position(|&pixel| pixel == 1)?;
+        let mut right = first.iter().rposition(|&pixel| pixel == 1)?;
+        let mut bottom = top;
+        for (y, row) in rows {
+            // Only what lies beyond the sides so far can move them, and a row without anything there is
+            // passed over quickly.
+            if let Some(before) = row[..left].iter().position(|&pixel| pixel == 1) {
+                left = before;
+            }
+            if row[right + 1..].contains(&1) {
+                right += 1 + row[right + 1..].iter().rposition(|&pixel| pixel == 1)?;
+            }
+            if row[left..=right].contains(&1) {
+                bottom = y;
+            }
+        }
+        Some([left, top, right - left + 1, bottom - top + 1])
+    }
+
     /// The mask as run lengths.
     pub fn to_rle(&self) -> Result<Rle, MaskError> {
         let columns = transpose(&self.pixels, self.height, self.width);
@@ -42,12 +65,18 @@ impl Mask {
 impl Rle {
     /// One byte a pixel.
     pub fn to_mask(&self) -> Mask {
-        let (height, width) = (self.height(), self.width());
-        let mut columns = vec![0u8; height * width];
-        for (start, end) in self.runs() {
-            columns[start as usize..end as usize].fill(1);
+        let mut mask = Mask::empty(self.height(), self.width());
+        let bounds @ [x, y, width, height] = self.bounding_box();
+        if width == 0 {
+            return mask;
         }
-        Mask { height, width, pixels: transpose(&columns, width, height) }
+        let part = self.to_mask_within(bounds);
+        let (x, y, width) = (x as usize, y as usize, width as usize);
+        let rows = mask.pixels.chunks_exact_mut(mask.width).skip(y).take(height as usize);
+        for (row, part) in rows.zip(part.pixels.chunks_exact(width)) {
+            row[x..x + width].copy_from_slice(part);
+        }
+        mask
     }
 }
 

@@ -41,7 +41,8 @@ impl Contour {
 /// All borders of a mask in OpenCV's order: the tree from the top, each border before those in
 /// it, and of several in the same border the one found last (lowest on the image) first.
 pub fn find_contours(mask: &Mask) -> Vec<Contour> {
-    let mut found = Borders::new(mask).follow_all();
+    let Some(bounds) = mask.bounding_box() else { return Vec::new() };
+    let mut found = Borders::new(mask, bounds).follow_all();
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); found.len()];
     let mut pending = Vec::new();
     for (i, contour) in found.iter().enumerate() {
@@ -71,10 +72,13 @@ const UNVISITED: i32 = 1;
 /// where the pixel to the right is outside.
 const FIRST: i32 = 2;
 
-/// The mask with a frame of zeros one pixel wide, and what was written into it.
+/// The part of the mask in which anything is set, with a frame of zeros one pixel wide, and what was
+/// written into it.
 struct Borders {
     labels: Vec<i32>,
     stride: usize,
+    /// Where in the mask the frame's corner lies, `[x, y]`.
+    corner: [i32; 2],
     /// To the right, up right, up … : the eight neighbours counter-clockwise.
     neighbours: [isize; 8],
 }
@@ -82,19 +86,17 @@ struct Borders {
 const STEPS: [(i32, i32); 8] = [(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)];
 
 impl Borders {
-    fn new(mask: &Mask) -> Self {
-        let stride = mask.width + 2;
-        let mut labels = vec![0; stride * (mask.height + 2)];
-        if mask.width > 0 {
-            for (y, row) in mask.pixels.chunks_exact(mask.width).enumerate() {
-                let start = (y + 1) * stride + 1;
-                for (label, &pixel) in labels[start..start + mask.width].iter_mut().zip(row) {
-                    *label = if pixel != 0 { UNVISITED } else { 0 };
-                }
+    fn new(mask: &Mask, [x, y, width, height]: [usize; 4]) -> Self {
+        let stride = width + 2;
+        let mut labels = vec![0; stride * (height + 2)];
+        let rows = mask.pixels.chunks_exact(mask.width).skip(y).map(|row| &row[x..x + width]);
+        for (labels, row) in labels.chunks_exact_mut(stride).skip(1).zip(rows.take(height)) {
+            for (label, &pixel) in labels[1..].iter_mut().zip(row) {
+                *label = if pixel != 0 { UNVISITED } else { 0 };
             }
         }
         let neighbours = STEPS.map(|(x, y)| x as isize + y as isize * stride as isize);
-        Self { labels, stride, neighbours }
+        Self { labels, stride, corner: [x as i32 - 1, y as i32 - 1], neighbours }
     }
 
     /// Scans the rows for pixels at which a border begins; borders in the order found.
@@ -139,7 +141,8 @@ impl Borders {
     /// Follows one border from its first pixel, marks and lists its pixels.
     fn follow(&mut self, start: usize, hole: bool, number: i32) -> Vec<[u32; 2]> {
         let neighbour = |at: usize, direction: usize| at.wrapping_add_signed(self.neighbours[direction & 7]);
-        let (mut x, mut y) = ((start % self.stride) as i32 - 1, (start / self.stride) as i32 - 1);
+        let [mut x, mut y] = self.corner;
+        (x, y) = (x + (start % self.stride) as i32, y + (start / self.stride) as i32);
         let outside = if hole { 0 } else { 4 };
         let mut direction = outside;
         let last = loop {
