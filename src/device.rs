@@ -11,7 +11,8 @@ pub enum DeviceChoice {
     /// The first GPU if there is one that this build can use, else the CPU.
     Auto,
     Cpu,
-    Cuda(usize),
+    /// This one; without a number the first, or of several processes on a machine each its own.
+    Cuda(Option<usize>),
 }
 
 #[derive(Debug, Error)]
@@ -36,26 +37,26 @@ impl FromStr for DeviceChoice {
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
             None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "cuda" => Ok(Self::Cuda(0)),
-            Some(("cuda", ordinal)) => ordinal.parse().map(Self::Cuda).map_err(|_| unknown()),
+            None if text == "cuda" => Ok(Self::Cuda(None)),
+            Some(("cuda", ordinal)) => ordinal.parse().map(Some).map(Self::Cuda).map_err(|_| unknown()),
             _ => Err(unknown()),
         }
     }
 }
 
 impl DeviceChoice {
-    /// Opens the device and says in a few words what it is.
+    /// Opens the device and says in a few words what it is. `own` is the GPU that is taken when none is named.
     ///
     /// # Errors
     /// CUDA asked for but not built in, or no such GPU.
-    pub fn open(self) -> Result<(Device, String), DeviceError> {
+    pub fn open(self, own: usize) -> Result<(Device, String), DeviceError> {
         let cpu = || (Device::Cpu, format!("CPU, {} threads", rayon::current_num_threads()));
         match self {
             Self::Cpu => Ok(cpu()),
             Self::Auto if !candle_core::utils::cuda_is_available() => Ok(cpu()),
-            Self::Auto => Ok(open_cuda(0).unwrap_or_else(|_| cpu())),
+            Self::Auto => Ok(open_cuda(own).unwrap_or_else(|_| cpu())),
             Self::Cuda(_) if !candle_core::utils::cuda_is_available() => Err(DeviceError::NotBuilt),
-            Self::Cuda(ordinal) => open_cuda(ordinal),
+            Self::Cuda(ordinal) => open_cuda(ordinal.unwrap_or(own)),
         }
     }
 }
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!("cuda:2".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(2));
+        assert_eq!("cuda:2".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(Some(2)));
         assert!("cuda:x".parse::<DeviceChoice>().unwrap_err().to_string().contains("cuda:N"));
         assert!("gpu".parse::<DeviceChoice>().is_err());
     }
@@ -93,7 +94,7 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn cuda_that_is_not_built_in_says_how_to_build_it() {
-        let text = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
+        let text = DeviceChoice::Cuda(None).open(0).unwrap_err().to_string();
         assert!(text.contains("--features cuda"), "{text}");
     }
 }

@@ -22,6 +22,12 @@ fn main() -> ExitCode {
         // SAFETY: still no other thread has been started.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
+    if cli.is_exact() {
+        // cuDNN's default and PyTorch's for convolutions is TF32; this is the one switch that cuBLAS and cuDNN
+        // both obey, and they read it when they are loaded.
+        // SAFETY: still no other thread has been started.
+        unsafe { std::env::set_var("NVIDIA_TF32_OVERRIDE", "0") };
+    }
     let _membership = match parallel::join() {
         Ok(membership) => membership,
         Err(error) => {
@@ -38,7 +44,7 @@ fn main() -> ExitCode {
         // Where nobody reads errors, the exit code still tells.
         drop(writeln!(std::io::stderr(), "{process}error: {}", told(error)));
         if !world.is_alone() {
-            world.abort(1);
+            world.abort(1, &told(error));
         }
     }
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -14,6 +14,7 @@ use partial_res::config::{Config, ConfigError, DEFAULT};
 use partial_res::data::Dataset;
 use partial_res::device::DeviceChoice;
 use partial_res::hub::{Hub, RepositoryId};
+use partial_res::parallel::world;
 use partial_res::report::Log;
 use partial_res::shapes;
 use partial_res::text::Coverage;
@@ -42,7 +43,7 @@ impl ConfigArgs {
 /// `--device`.
 #[derive(Args, Debug)]
 pub struct DeviceArgs {
-    /// auto, cpu, cuda or cuda:N
+    /// auto, cpu, cuda or cuda:N; of several processes on a machine cuda gives each its own
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }
@@ -50,8 +51,10 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// Opens it and says what it is.
     pub fn open(&self, log: &Log) -> Result<Device> {
-        let (device, name) = self.device.open()?;
+        let (device, name) = self.device.open(world().local_rank())?;
         log.line(format!("device: {name}"))?;
+        #[cfg(feature = "nccl")]
+        world().compute_on(&device)?;
         Ok(device)
     }
 }

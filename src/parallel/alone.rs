@@ -25,7 +25,9 @@ impl Engine for Alone {
         bytes
     }
 
-    fn abort(&self, code: i32) -> ! {
+    fn leave(&self) {}
+
+    fn abort(&self, code: i32, _: &str) -> ! {
         std::process::exit(code)
     }
 }

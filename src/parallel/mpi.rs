@@ -92,7 +92,11 @@ impl Engine for Mpi {
         bytes
     }
 
-    fn abort(&self, code: i32) -> ! {
+    /// Dropping the universe does it.
+    fn leave(&self) {}
+
+    /// All speak on the launcher's terminal, where the reason has been said.
+    fn abort(&self, code: i32, _: &str) -> ! {
         world().abort(code)
     }
 }

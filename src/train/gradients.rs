@@ -37,8 +37,6 @@ impl Gradients {
         if world().is_alone() {
             return Ok(self);
         }
-        let values = |gradient: &Tensor| gradient.flatten_all()?.to_vec1::<f32>();
-        let mut pieces = self.iter().flatten().map(values).collect::<Result<Vec<_>>>()?;
         // Sums of other things would go unnoticed.
         let places = self.0.iter().enumerate().filter(|(_, gradient)| gradient.is_some());
         let print = places.fold(0u64, |print, (i, _)| (print * 31 + i as u64 + 1) % (1 << 40)) as f64;
@@ -46,15 +44,8 @@ impl Gradients {
         if let Some(rank) = prints.iter().position(|other| *other != prints[0]) {
             return Err(Error::wrap(ParallelError::OtherGradients { rank }));
         }
-        world().sum_pieces(&mut pieces);
-        let share = 1.0 / world().size() as f32;
-        let mut pieces = pieces.into_iter();
-        let back = |gradient: Option<Tensor>| {
-            let Some((gradient, mut piece)) = gradient.zip(pieces.next()) else { return Ok(None) };
-            piece.iter_mut().for_each(|value| *value *= share);
-            Tensor::from_vec(piece, gradient.shape(), gradient.device()).map(Some)
-        };
-        self.0.into_iter().map(back).collect::<Result<_>>().map(Self)
+        let mut means = world().means(self.0.iter().flatten().cloned().collect())?.into_iter();
+        Ok(Self(self.0.into_iter().map(|gradient| gradient.and_then(|_| means.next())).collect()))
     }
 
     /// L2 norm over all elements of all gradients, summed in double precision.

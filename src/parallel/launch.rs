@@ -1,0 +1,134 @@
+//! What a launcher says about this process.
+
+use super::ParallelError;
+
+/// Variables with the number of processes, this one's number among all, and among those of its machine.
+struct Variables {
+    size: &'static str,
+    rank: &'static str,
+    local_rank: &'static str,
+}
+
+const fn variables(size: &'static str, rank: &'static str, local_rank: &'static str) -> Variables {
+    Variables { size, rank, local_rank }
+}
+
+/// As torchrun has them; whoever starts processes by hand sets these.
+const TORCHRUN: Variables = variables("WORLD_SIZE", "RANK", "LOCAL_RANK");
+/// Open MPI, MPICH and its relatives, Slurm.
+const LAUNCHERS: [Variables; 3] = [
+    variables("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    variables("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
+    variables("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"),
+];
+const ADDRESS: &str = "MASTER_ADDR";
+const PORT: &str = "MASTER_PORT";
+
+/// Several processes, and how they find one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Launch {
+    /// At an address that all were given.
+    Address { rank: usize, size: usize, local_rank: usize, address: (String, u16) },
+    /// By MPI.
+    Mpi { variable: &'static str, size: usize, local_rank: usize },
+}
+
+impl Launch {
+    /// From the environment; `None` for one process alone.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ParallelError> {
+        let number = |name: &'static str, expected: &'static str| -> Result<Option<usize>, ParallelError> {
+            let Some(found) = get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+            found.parse().map(Some).map_err(|_| ParallelError::Variable { name, found, expected })
+        };
+        let port = || -> Result<Option<u16>, ParallelError> {
+            let expected = "a port: 1 to 65535";
+            let Some(found) = number(PORT, expected)? else { return Ok(None) };
+            let port = u16::try_from(found).ok().filter(|&port| port != 0);
+            let wrong = ParallelError::Variable { name: PORT, found: found.to_string(), expected };
+            port.map(Some).ok_or(wrong)
+        };
+        let address = || Ok::<_, ParallelError>(get(ADDRESS).zip(port()?));
+        let several = |variables: &Variables| {
+            Ok::<_, ParallelError>(
+                number(variables.size, "the number of processes")?.filter(|&size| size > 1),
+            )
+        };
+        let missing = |name, expected| ParallelError::Variable { name, found: String::new(), expected };
+        let at_address = |variables: &Variables, size, address| {
+            const EXPECTED: &str = "the number of this process, from 0 and below the number of processes";
+            let rank = number(variables.rank, EXPECTED)?.ok_or_else(|| missing(variables.rank, EXPECTED))?;
+            if rank >= size {
+                let found = rank.to_string();
+                return Err(ParallelError::Variable { name: variables.rank, found, expected: EXPECTED });
+            }
+            let local_rank = number(variables.local_rank, "the number of this process on its machine")?;
+            Ok(Some(Self::Address { rank, size, local_rank: local_rank.unwrap_or(rank), address }))
+        };
+        if let Some(size) = several(&TORCHRUN)? {
+            let address = address()?.ok_or_else(|| {
+                let name = if get(ADDRESS).is_none() { ADDRESS } else { PORT };
+                missing(name, "where process 0 is to be found, as in MASTER_ADDR=127.0.0.1 MASTER_PORT=29500")
+            })?;
+            return at_address(&TORCHRUN, size, address);
+        }
+        for variables in &LAUNCHERS {
+            let Some(size) = several(variables)? else { continue };
+            return match address()? {
+                Some(address) => at_address(variables, size, address),
+                None => {
+                    let local_rank =
+                        number(variables.local_rank, "the number of this process on its machine")?;
+                    Ok(Some(Self::Mpi {
+                        variable: variables.size,
+                        size,
+                        local_rank: local_rank.unwrap_or(0),
+                    }))
+                }
+            };
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Option<Launch>, String> {
+        let get = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Launch::read(get).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn launchers() {
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[("WORLD_SIZE", "1"), ("RANK", "0")]), Ok(None));
+        let place = [("MASTER_ADDR", "node0"), ("MASTER_PORT", "29500")];
+        let at = |rank, local_rank| {
+            Ok(Some(Launch::Address { rank, size: 3, local_rank, address: ("node0".into(), 29500) }))
+        };
+        assert_eq!(read(&[&place[..], &[("WORLD_SIZE", "3"), ("RANK", "2")]].concat()), at(2, 2));
+        let ranks = [("WORLD_SIZE", "3"), ("RANK", "2"), ("LOCAL_RANK", "0")];
+        assert_eq!(read(&[&place[..], &ranks].concat()), at(2, 0));
+        let mpi = [("OMPI_COMM_WORLD_SIZE", "3"), ("OMPI_COMM_WORLD_RANK", "1")];
+        assert_eq!(read(&[&place[..], &mpi].concat()), at(1, 1));
+        let by_mpi = Launch::Mpi { variable: "OMPI_COMM_WORLD_SIZE", size: 3, local_rank: 0 };
+        assert_eq!(read(&mpi), Ok(Some(by_mpi)));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let two = ("WORLD_SIZE", "2");
+        for (variables, expected) in [
+            (&[two, ("RANK", "0")][..], "MASTER_ADDR is not set"),
+            (&[two, ("MASTER_ADDR", "here"), ("RANK", "0")], "MASTER_PORT is not set"),
+            (&[two, ("MASTER_ADDR", "here"), ("MASTER_PORT", "1")], "RANK is not set"),
+            (&[two, ("MASTER_ADDR", "here"), ("MASTER_PORT", "99999")], "MASTER_PORT is `99999`"),
+            (&[two, ("MASTER_ADDR", "here"), ("MASTER_PORT", "1"), ("RANK", "2")], "RANK is `2`"),
+            (&[("WORLD_SIZE", "two")], "WORLD_SIZE is `two`"),
+        ] {
+            let said = read(variables).expect_err("refused");
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! How processes find one another: the root listens, the others come.
+
+use std::io::{self, ErrorKind};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::super::ParallelError;
+use super::frame::Frame;
+
+/// How long somebody who has connected may take to say who it is.
+const INTRODUCTION: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The connections of the root with ranks 1 and above, in their order.
+pub fn gather(
+    address: (&str, u16),
+    size: usize,
+    patience: Duration,
+) -> Result<Vec<TcpStream>, ParallelError> {
+    let failed = |source| ParallelError::Listen { address: format!("{}:{}", address.0, address.1), source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let mut there: Vec<Option<TcpStream>> = (1..size).map(|_| None).collect();
+    let begun = Instant::now();
+    while there.iter().any(Option::is_none) {
+        if begun.elapsed() > patience {
+            let absent = there.iter().enumerate().filter(|(_, stream)| stream.is_none());
+            let ranks: Vec<String> = absent.map(|(i, _)| (i + 1).to_string()).collect();
+            return Err(ParallelError::Absent { ranks: ranks.join(", "), seconds: patience.as_secs() });
+        }
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        // A stranger is sent away, and the processes are waited for on.
+        let Ok((rank, their_size)) = introduction(&stream) else { continue };
+        if their_size != size || rank == 0 || rank >= size || there[rank - 1].is_some() {
+            return Err(ParallelError::Rank { rank, their_size, size });
+        }
+        there[rank - 1] = Some(stream);
+    }
+    let there: Vec<TcpStream> = there.into_iter().flatten().collect();
+    for (i, mut stream) in there.iter().enumerate() {
+        let lost = |source| ParallelError::Connection { rank: i + 1, source };
+        Frame::Welcome.write(&mut stream).map_err(lost)?;
+    }
+    Ok(there)
+}
+
+fn introduction(mut stream: &TcpStream) -> io::Result<(usize, usize)> {
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(INTRODUCTION))?;
+    match Frame::read(&mut stream)? {
+        Frame::Hello { rank, size } => Ok((rank, size)),
+        _ => Err(ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The connection of another process with the root, once all are there.
+pub fn come(
+    address: (&str, u16),
+    rank: usize,
+    size: usize,
+    patience: Duration,
+) -> Result<TcpStream, ParallelError> {
+    let begun = Instant::now();
+    let mut stream = loop {
+        match connect(address, patience) {
+            Ok(stream) => break stream,
+            // The root may have been started later.
+            Err(_) if begun.elapsed() < patience => std::thread::sleep(PAUSE),
+            Err(source) => {
+                let address = format!("{}:{}", address.0, address.1);
+                return Err(ParallelError::Connect { address, seconds: patience.as_secs(), source });
+            }
+        }
+    };
+    let lost = |source| ParallelError::Connection { rank: 0, source };
+    stream.set_nodelay(true).map_err(lost)?;
+    Frame::Hello { rank, size }.write(&mut stream).map_err(lost)?;
+    stream.set_read_timeout(Some(patience)).map_err(lost)?;
+    match Frame::read(&mut stream).map_err(lost)? {
+        Frame::Welcome => Ok(stream),
+        _ => Err(lost(ErrorKind::InvalidData.into())),
+    }
+}
+
+fn connect(address: (&str, u16), patience: Duration) -> io::Result<TcpStream> {
+    let mut error = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => return Ok(stream),
+            Err(found) => error = found,
+        }
+    }
+    Err(error)
+}
