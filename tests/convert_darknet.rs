@@ -1,13 +1,11 @@
 //! `convert darknet` against the file that the reference reads (golden `darknet_order.json`: made
 //! with the fill rule, written by the reference's own order of layers).
 
-#[path = "common/fill_rule.rs"]
-mod fill_rule;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
+use partial_res::bench::golden::filled;
 use partial_res::config::DarknetConfig;
 use partial_res::convert::{ConvertError, Output, convert_darknet, darknet_units, sha256};
 use partial_res::formats::darknet::DarknetError;
@@ -54,7 +52,7 @@ fn the_full_file_has_the_golden_hash_and_comes_back_equal() {
         .collect();
     for (name, shape, offset) in tensors(&order) {
         assert_eq!(bytes.len(), 20 + 4 * offset, "{name}");
-        bytes.extend(fill_rule::values(&name, &shape).iter().flat_map(|value| value.to_le_bytes()));
+        bytes.extend(filled(&name, &shape).iter().flat_map(|value| value.to_le_bytes()));
     }
     let folder = tempfile::tempdir().unwrap();
     let (file, out) =
@@ -75,7 +73,7 @@ fn the_full_file_has_the_golden_hash_and_comes_back_equal() {
     for (name, shape, _) in tensors(&order) {
         let tensor = found.remove(&name).unwrap_or_else(|| panic!("{name} is missing"));
         assert_eq!(tensor.dims(), shape, "{name}");
-        assert!(values(&tensor) == fill_rule::values(&name, &shape), "{name}");
+        assert!(values(&tensor) == filled(&name, &shape), "{name}");
     }
     assert!(found.iter().all(|(name, t)| name.ends_with("num_batches_tracked") && t.dtype() == DType::I64));
     assert_eq!(found.len(), darknet_units(&DarknetConfig::default()).len());

@@ -5,10 +5,14 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// Floating-point operations a second in f32 matrix products of 1 536 x 1 536, the best of five.
-pub fn matrix_rate(device: &Device) -> Result<f64> {
-    const SIZE: usize = 1536;
-    let a = Tensor::rand(-1f32, 1f32, (SIZE, SIZE), device)?.to_dtype(DType::F32)?;
+/// Floating-point operations a second in products of square matrices, 1 536 a side on a CPU and 8 192 on a GPU, the
+/// best of five.
+///
+/// # Errors
+/// Where the device has no products of this type.
+pub fn matrix_rate(device: &Device, dtype: DType) -> Result<f64> {
+    let size = if device.is_cpu() { 1536 } else { 8192 };
+    let a = Tensor::rand(-1f32, 1f32, (size, size), device)?.to_dtype(dtype)?;
     let mut best = f64::INFINITY;
     for _ in 0..6 {
         let started = Instant::now();
@@ -17,7 +21,7 @@ pub fn matrix_rate(device: &Device) -> Result<f64> {
         best = best.min(started.elapsed().as_secs_f64());
         drop(product);
     }
-    Ok(2.0 * (SIZE as f64).powi(3) / best)
+    Ok(2.0 * (size as f64).powi(3) / best)
 }
 
 /// The most memory this process has had, in bytes, where the system tells (Linux).
@@ -38,15 +42,21 @@ pub fn cpu_seconds() -> Option<f64> {
     Some(ticks.iter().sum::<u64>() as f64 / TICKS_A_SECOND)
 }
 
+/// Processor time of this thread so far, in seconds, where the system tells (Linux).
+pub(super) fn thread_cpu_seconds() -> Option<f64> {
+    let spent = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    spent.split(' ').next()?.parse::<u64>().ok().map(|nanoseconds| nanoseconds as f64 / 1e9)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
     #[test]
     fn what_was_used() {
-        let before = cpu_seconds().unwrap();
-        assert!(matrix_rate(&Device::Cpu).unwrap() > 1e6);
-        assert!(cpu_seconds().unwrap() >= before);
+        let before = (cpu_seconds().unwrap(), thread_cpu_seconds().unwrap());
+        assert!(matrix_rate(&Device::Cpu, DType::F32).unwrap() > 1e6);
+        assert!(cpu_seconds().unwrap() >= before.0 && thread_cpu_seconds().unwrap() >= before.1);
         assert!(peak_memory().unwrap() > 1 << 20);
     }
 }

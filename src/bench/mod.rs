@@ -1,10 +1,13 @@
-//! How fast a network runs on a machine, and what the machine could do.
+//! How fast a network runs on a machine, what the machine could do, and whether it computes right there.
 
 mod batch;
+pub mod golden;
 mod machine;
+mod preparation;
 mod speed;
 
 pub use machine::{cpu_seconds, matrix_rate, peak_memory};
+pub use preparation::preparation;
 pub use speed::{Phase, Sizes, evaluation, training};
 
 /// The middle value; the mean of both for an even number.

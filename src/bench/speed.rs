@@ -38,7 +38,7 @@ pub struct Phase {
 }
 
 impl Phase {
-    fn new(name: &'static str, multiply_accumulates: f64) -> Self {
+    pub(super) fn new(name: &'static str, multiply_accumulates: f64) -> Self {
         Self { name, seconds: Vec::new(), cpu_seconds: Vec::new(), multiply_accumulates }
     }
 

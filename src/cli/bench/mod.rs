@@ -1,36 +1,49 @@
 //! `partial-res bench`: speed of a configuration's network.
 
+mod golden;
+
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
-use partial_res::bench::{Phase, Sizes, evaluation, matrix_rate, median, peak_memory, training};
+use partial_res::bench::{Phase, Sizes, evaluation, matrix_rate, median, peak_memory, preparation, training};
+use partial_res::config::Config;
+use partial_res::model::ModelError;
 use partial_res::report::{Log, Table};
 use serde_json::{Value, json};
 
-use super::shared::{ConfigArgs, DeviceArgs};
+use super::shared::{ConfigArgs, DeviceArgs, make_shapes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
+    /// Convolutions, encoding, decoding
     Eval,
+    /// Forward, backward, update
     Train,
     Both,
+    /// Preparing samples of the configuration's data for training, on one thread
+    Data,
 }
 
-/// Time evaluation and training of a configuration's network on noise
+/// Time evaluation and training of a configuration's network on noise, or check that it computes right
 ///
 /// Seconds are medians. The share is that of the rate of large f32 matrix products measured just before; an
 /// algorithm that multiplies less than the plain one (Winograd's) can exceed 100 %. Processor seconds
 /// are those of all threads: on a busy machine they say more than the clock.
+///
+/// With --golden nothing is timed: networks whose weights follow from a rule are run on the device, and what
+/// they answer, their activations, losses and gradients and the first steps of a training are compared with
+/// values that were recorded from the reference. On a GPU TF32 is off for that.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  partial-res bench res/refcoco-unc --batch 4\n  RAYON_NUM_THREADS=1 partial-res bench res/refshapes --batch 12 --expressions 3"
+    after_help = "Example:\n  partial-res bench res/refcoco-unc --batch 4\n  RAYON_NUM_THREADS=1 partial-res bench res/refshapes --batch 12 --expressions 3\n  partial-res bench res/refcoco-unc --what data --batch 200\n  partial-res bench --golden tests/golden --device cuda"
 )]
 pub struct BenchArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Images in a batch
+    /// Images in a batch; of data, samples
     #[arg(long, default_value = "1")]
     batch: NonZeroUsize,
     /// Expressions of each image
@@ -44,14 +57,33 @@ pub struct BenchArgs {
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Compare with the golden data of this folder (tests/golden of the repository)
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "sets", "batch", "expressions", "runs", "what", "json"])]
+    golden: Option<PathBuf>,
+    /// Of the golden data only this case, as often as needed
+    #[arg(long = "case", value_name = "NAME", requires = "golden")]
+    cases: Vec<String>,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+impl BenchArgs {
+    /// Whether every multiplication must be one of whole f32 numbers.
+    pub fn is_exact(&self) -> bool {
+        self.golden.is_some()
+    }
 }
 
 pub fn run(args: &BenchArgs) -> Result<()> {
     const WORDS: usize = 64;
     let log = Log::stdout();
+    if let Some(folder) = &args.golden {
+        return golden::run(folder, &args.cases, &args.device.open(&log)?, &log);
+    }
     let config = args.config.load()?;
+    if args.what == What::Data {
+        return data(args, &config, &log);
+    }
     let device = args.device.open(&log)?;
     let sizes = Sizes {
         images: args.batch.get(),
@@ -59,21 +91,20 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         words: WORDS,
         runs: args.runs.get(),
     };
-    let rate = matrix_rate(&device)?;
+    let rate = matrix_rate(&device, DType::F32)?;
+    // CPUs have no such products.
+    let rate_bf16 = if device.is_cuda() { Some(matrix_rate(&device, DType::BF16)?) } else { None };
     let Sizes { images, expressions, runs, .. } = sizes;
     log.line(format!(
         "{}: {images} images of {} pixels, {expressions} expressions each; medians of {runs} runs",
         args.config.name(),
         config.data.image_size
     ))?;
-    log.line(format!("matrix products: {:.1} GFLOP/s in f32", rate / 1e9))?;
+    let in_bf16 = rate_bf16.map_or(String::new(), |rate| format!(", {:.1} in bf16", rate / 1e9));
+    log.line(format!("matrix products: {:.1} GFLOP/s in f32{in_bf16}", rate / 1e9))?;
     let mut table = Table::new(["", "seconds", "processor", "images/s", "GFLOP/s", "share %"]);
     let mut parts = serde_json::Map::new();
-    type Timed = fn(
-        &partial_res::config::Config,
-        &Sizes,
-        &candle_core::Device,
-    ) -> Result<Vec<Phase>, partial_res::model::ModelError>;
+    type Timed = fn(&Config, &Sizes, &Device) -> Result<Vec<Phase>, ModelError>;
     let wanted: [(&str, bool, Timed); 2] = [
         ("evaluation", args.what != What::Train, evaluation),
         ("training", args.what != What::Eval, training),
@@ -94,15 +125,38 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if let Some(bytes) = memory {
         log.line(format!("peak memory of the process: {:.2} GiB", bytes as f64 / (1u64 << 30) as f64))?;
     }
-    if let Some(path) = &args.json {
-        let all = json!({
-            "config": args.config.name(), "image_size": config.data.image_size, "images": images,
-            "expressions": expressions, "runs": runs, "matrix_flops": rate, "peak_memory": memory, "parts": parts,
-        });
-        std::fs::write(path, serde_json::to_vec_pretty(&all)?)
-            .with_context(|| format!("can't write {}", path.display()))?;
+    let all = json!({
+        "config": args.config.name(), "image_size": config.data.image_size, "images": images,
+        "expressions": expressions, "runs": runs, "matrix_flops": rate, "matrix_flops_bf16": rate_bf16,
+        "peak_memory": memory, "parts": parts,
+    });
+    write(args.json.as_deref(), &all)
+}
+
+fn write(path: Option<&Path>, figures: &Value) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, serde_json::to_vec_pretty(figures)?)
+        .with_context(|| format!("can't write {}", path.display()))
+}
+
+/// Samples of training, from files to a batch.
+fn data(args: &BenchArgs, config: &Config, log: &Log) -> Result<()> {
+    make_shapes(config, log)?;
+    let (samples, runs) = (args.batch.get(), args.runs.get());
+    let phases = preparation(config, samples, runs)?;
+    log.line(format!("{}: {samples} samples, one thread; medians of {runs} runs", config.data.dataset))?;
+    let mut table = Table::new(["", "ms a sample", "processor"]);
+    let whole = whole("all", &phases);
+    let each = |values: &[f64]| format!("{:.3}", 1e3 * median(values) / samples as f64);
+    for phase in phases.iter().chain([&whole]) {
+        table.row([phase.name.to_owned(), each(&phase.seconds), each(&phase.cpu_seconds)]);
     }
-    Ok(())
+    log.line(table.to_string())?;
+    let parts: serde_json::Map<_, _> =
+        phases.iter().chain([&whole]).map(|phase| (phase.name.to_owned(), figures(phase, samples))).collect();
+    let dataset = &config.data.dataset;
+    let all = json!({ "config": args.config.name(), "dataset": dataset, "samples": samples, "runs": runs, "parts": parts });
+    write(args.json.as_deref(), &all)
 }
 
 /// The phases of each run together.

@@ -1,7 +1,12 @@
 //! The weights of the golden model cases: every tensor follows from its name and shape
 //! (tests/golden/README.md, "Fill rule").
 
-use partial_res::random::{Stream, fnv1a};
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::nn::Parameters;
+use crate::random::{Stream, fnv1a};
 
 /// Offset and scale of a tensor's values.
 fn rule(name: &str, dims: &[usize]) -> (f32, f64) {
@@ -42,7 +47,8 @@ fn rule(name: &str, dims: &[usize]) -> (f32, f64) {
     (0.0, scale)
 }
 
-pub fn values(name: &str, dims: &[usize]) -> Vec<f32> {
+/// The values of the tensor of this name in a model case.
+pub fn filled(name: &str, dims: &[usize]) -> Vec<f32> {
     let n = dims.iter().product();
     if name.ends_with("num_batches_tracked") {
         return vec![0.0; n];
@@ -58,4 +64,19 @@ pub fn values(name: &str, dims: &[usize]) -> Vec<f32> {
             if offset == 0.0 { value } else { offset + value }
         })
         .collect()
+}
+
+/// Gives each parameter of a network its values.
+pub(super) fn fill(parameters: &Parameters) -> Result<()> {
+    let tensor = |name: &str, dims: &[usize]| {
+        let dtype = if dims.is_empty() { DType::I64 } else { DType::F32 };
+        Tensor::from_vec(filled(name, dims), dims, &Device::Cpu)?
+            .to_dtype(dtype)?
+            .to_device(parameters.device())
+    };
+    let all = parameters.all();
+    let tensors = all.iter().map(|p| Ok((p.name.clone(), tensor(&p.name, p.var.dims())?)));
+    // Names and shapes are its own, so that all of them fit.
+    parameters.load(&tensors.collect::<Result<HashMap<_, _>>>()?)?;
+    Ok(())
 }

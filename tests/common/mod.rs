@@ -1,3 +1,0 @@
-pub mod fill_rule;
-pub mod filled;
-pub mod golden;
