@@ -191,24 +191,27 @@ fn two_processes_fill_one_table() {
         )
     };
     let head = format!("title = \"T\"\nconfig = \"res.toml\"\nrec = \"{}\"\n", rec.display());
-    let compare = "[[compare]]\nof = \"rpp\"\nwith = \"few\"\n";
+    let compare = ["rpp", "few", "ours", "rpp"]
+        .chunks(2)
+        .map(|pair| format!("[[compare]]\nof = \"{}\"\nwith = \"{}\"\n", pair[0], pair[1]));
     let rows = [
         row("few", 20, "initial", "[1, 2]"),
         row("rpp", 20, "rpp", "[1, 2]"),
         row("all", 100, "full", "[1]"),
+        row("ours", 20, "close-up", "[1]") + "quality = 0\nrounds = 2\n",
     ];
-    fs::write(folder.join("table.toml"), head + &rows.concat() + compare).unwrap();
+    fs::write(folder.join("table.toml"), head + &rows.concat() + &compare.collect::<String>()).unwrap();
 
     let table = ["table", "table.toml", "--store", "store"];
     let list = run(folder, &[&table[..], &["--list"]].concat()).unwrap();
     let order: Vec<&str> = list.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(order, ["few/1", "rpp/1", "all/1", "few/2", "rpp/2"]);
+    assert_eq!(order, ["few/1", "rpp/1", "all/1", "ours/1", "few/2", "rpp/2"]);
     let error = run(folder, &[&table[..], &["--only", "some"]].concat()).unwrap_err();
-    assert!(error.contains("no cell is named some; the rows are few, rpp, all"), "{error}");
+    assert!(error.contains("no cell is named some; the rows are few, rpp, all, ours"), "{error}");
 
     run(folder, &[&table[..], &["--only", "few/1"]].concat()).unwrap();
     let page = fs::read_to_string(folder.join("store/table.md")).unwrap();
-    assert!(page.contains("4 cells are missing: few/2, rpp/1, rpp/2, all/1."), "{page}");
+    assert!(page.contains("5 cells are missing: few/2, rpp/1, rpp/2, all/1, ours/1."), "{page}");
     let both: Vec<Child> = (0..2).map(|_| program(folder, &table).spawn().unwrap()).collect();
     let said: Vec<String> = both.into_iter().map(|child| finish(child).unwrap()).collect();
     let made = said.concat().matches(" RES on 20 % of the masks: ").count();
@@ -217,9 +220,15 @@ fn two_processes_fill_one_table() {
     let page = fs::read_to_string(folder.join("store/table.md")).unwrap();
     assert!(page.contains("No cell is missing.") && page.contains("| rpp | few |"), "{page}");
     let cells = fs::read_to_string(folder.join("store/table/cells.csv")).unwrap();
-    assert_eq!(cells.lines().count(), 1 + 5 * 2, "a line for each cell and split\n{cells}");
+    assert_eq!(cells.lines().count(), 1 + 6 * 2, "a line for each cell and split\n{cells}");
     let curves = fs::read_to_string(folder.join("store/table/curves.csv")).unwrap();
-    assert_eq!(curves.lines().count(), 1 + 5 * 4);
+    assert_eq!(curves.lines().count(), 1 + 6 * 4);
+    let labels = fs::read_to_string(folder.join("store/table/labels.csv")).unwrap();
+    assert_eq!(labels.lines().count(), 2, "{labels}");
+    assert!(labels.contains("\nours,rpp,refshapes-unc,20,1,") && page.contains("| ours | 1 |"), "{page}");
+    let made =
+        |kind: &str| finished(&folder.join("store")).keys().filter(|name| name.starts_with(kind)).count();
+    assert_eq!(made("labeller-"), 2, "the second has learnt from the labels of the first");
     for picture in ["curves-masks.png", "masks-masks.png"] {
         assert_eq!(
             folder.join("store/table").join(picture).exists(),

@@ -94,7 +94,7 @@ pub fn run(args: LabelArgs) -> Result<()> {
         force: args.force,
     };
     let start = Instant::now();
-    let labelled = label(&labelling, &out, &log)?;
+    let labelled = label(&labelling, &out, &log, &|| false)?;
     let seconds = start.elapsed().as_secs_f64();
     let before = match labelled.before {
         0 => String::new(),

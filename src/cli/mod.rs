@@ -5,6 +5,7 @@ mod check;
 mod download;
 mod eval;
 mod info;
+mod judge;
 mod label;
 mod package;
 mod pick;
@@ -49,6 +50,7 @@ enum Command {
     Sample(sample::SampleArgs),
     Label(label::LabelArgs),
     Pick(pick::PickArgs),
+    Judge(judge::JudgeArgs),
     Pipeline(pipeline::PipelineArgs),
     Table(table::TableArgs),
     Bench(bench::BenchArgs),
@@ -81,6 +83,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Sample(args) => sample::run(&args),
         Command::Label(args) => label::run(args),
         Command::Pick(args) => pick::run(&args),
+        Command::Judge(args) => judge::run(&args),
         Command::Pipeline(args) => pipeline::run(&args),
         Command::Table(args) => table::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -64,6 +64,10 @@ pub struct PipelineArgs {
     /// close-up: the expected IoU from which on a label is good enough; 0 keeps all, up to 1
     #[arg(long, default_value_t = QUALITY)]
     quality: f64,
+    /// Make labels so often, each time with a network that has learnt from those of the time before; every
+    /// round is scored
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
     /// Also train on all masks, to compare
     #[arg(long)]
     full: bool,
@@ -92,17 +96,20 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     let (rec, source) = (rec(args, &res, &log)?, Arc::new(DataSource::open(&res.data)?));
     let labeller = labeller_config(args.config.name(), &args.config.sets, &args.sets_labeller)?;
     let recipe = Recipe { res, labeller, rec, source, ratio: args.ratio, seed };
-    let mut arms: Vec<(&str, Arm)> = vec![("initial RES", recipe.arm(Supervision::Sample)?)];
+    let mut arms: Vec<(String, Arm)> = vec![("initial RES".to_owned(), recipe.arm(Supervision::Sample)?)];
     let masks = Masks::Predicted;
     for labeller in &args.labeller {
         let (name, method) = match labeller {
             Labeller::Rpp => ("after RPP", LabelMethod::Rpp { threshold: args.threshold, masks }),
             Labeller::CloseUp => ("after close-ups", LabelMethod::CloseUp { quality: args.quality, masks }),
         };
-        arms.push((name, recipe.arm(Supervision::Labels(method))?));
+        for rounds in 1..=args.rounds {
+            let name = if rounds == 1 { name.to_owned() } else { format!("{name}, round {rounds}") };
+            arms.push((name, recipe.arm(Supervision::Labels { method, rounds: rounds.into() })?));
+        }
     }
     if args.full {
-        arms.push(("fully supervised", recipe.arm(Supervision::Full)?));
+        arms.push(("fully supervised".to_owned(), recipe.arm(Supervision::Full)?));
     }
     let store = StepStore::new(&args.store)?;
     let stop = signals()?;

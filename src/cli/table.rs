@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use clap::Args;
-use partial_res::experiment::table::{Filled, Results, TableFile, cells, fill, render};
+use partial_res::experiment::table::{Filled, Results, TableFile, cells, fill, judge_labels, render};
 use partial_res::experiment::{Plan, State, StepStore, Workplace, in_order};
 use partial_res::report::{Log, Table};
 
@@ -55,10 +55,10 @@ pub fn run(args: &TableArgs) -> Result<()> {
         make_shapes(&file.config_of(row, &args.sets)?, &log)?;
     }
     let store = StepStore::new(&args.store)?;
-    let cells = cells(&file, &args.sets, &args.only)?;
+    let wanted = cells(&file, &args.sets, &args.only)?;
     if args.list {
         let mut table = Table::new(["cell", "steps done", "of", "evaluation", "result"]);
-        for cell in &cells {
+        for cell in &wanted {
             let plan = Plan::new([&cell.arm.evaluation], &store)?;
             let done = plan.steps.iter().filter(|(_, state)| *state == State::Done).count();
             table.row([
@@ -71,13 +71,23 @@ pub fn run(args: &TableArgs) -> Result<()> {
         }
         return Ok(say(table.to_string().trim_end())?);
     }
+    // Compared cells may both be there although only one is wanted now.
+    let every = cells(&file, &args.sets, &[])?;
+    let judged = judge_labels(&file, &every, &store, &results)?;
+    if judged > 0 {
+        log.line(format!(
+            "labels of {judged} pairs of cells measured: {}",
+            render(&file, &results)?.display()
+        ))?;
+    }
     let device = args.device.open(&log)?;
     let stop = signals()?;
     let place =
         Workplace { store: &store, device: &device, log: &log, stop: &|| stop.load(Ordering::Relaxed) };
-    let all = in_order(cells.iter().map(|cell| &cell.arm.evaluation));
-    log.line(format!("{} cells, {} steps", cells.len(), all.len()))?;
-    let filled = fill(&cells, &place, &results, &|cell| {
+    let all = in_order(wanted.iter().map(|cell| &cell.arm.evaluation));
+    log.line(format!("{} cells, {} steps", wanted.len(), all.len()))?;
+    let filled = fill(&wanted, &place, &results, &|cell| {
+        judge_labels(&file, &every, &store, &results)?;
         let page = render(&file, &results)?;
         Ok(log.line(format!("cell {} is done: {}", cell.name(), page.display()))?)
     })?;

@@ -47,6 +47,15 @@ impl Referent {
         [x.clamp(0.0, right), y.clamp(0.0, bottom), (x + w).clamp(0.0, right), (y + h).clamp(0.0, bottom)]
     }
 
+    /// Whether there is a mask to learn from: none, and a list of no polygons, is none.
+    pub fn has_mask(&self) -> bool {
+        match &self.segmentation {
+            None => false,
+            Some(Segmentation::Polygons(polygons)) => !polygons.is_empty(),
+            Some(Segmentation::Compressed { .. } | Segmentation::Counts { .. }) => true,
+        }
+    }
+
     /// The mask as run lengths, in the original image; empty if there is none.
     pub fn rle(&self) -> Result<Rle, MaskError> {
         match &self.segmentation {

@@ -7,25 +7,25 @@ use std::time::Instant;
 use candle_core::Device;
 
 use super::source::TRAIN;
-use super::step::{
+use super::step::CODE;
+use super::store::{Claim, PREDICTIONS, StepStore, write_text};
+use super::work::{
     Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
 };
-use super::store::{Claim, StepStore, write_text};
 use super::{Done, ExperimentError, LabelQuality, Outcome, SplitScores, Step, Trained};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, Task};
 use crate::data::{Annotations, Dataset, INSTANCES};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::pseudo::{
-    Asked, Criterion, Judge, Labelling, PickOptions, Picked, Predictions, SampleOptions, label, pick,
-    pick_file, sample_file, sample_into,
+    Asked, Criterion, Judge, Labelling, PickOptions, Picked, Predictions, PseudoError, SampleOptions, label,
+    pick, pick_file, sample_into,
 };
 use crate::report::{Log, Protocol, ResultRow, Weights};
 use crate::train::{Outcome as Ended, RunFolder, Trainer};
 
 /// Expressions in a batch, where nothing is learnt.
 const BATCH: usize = 32;
-const PREDICTIONS: &str = "predictions.jsonl";
 const VERDICTS: &str = "verdicts.csv";
 
 /// Where and with what steps are made.
@@ -66,12 +66,13 @@ impl Workplace<'_> {
         let made = match &step.work {
             Work::Train(training) => self.train(training, &claim)?,
             Work::Sample(sampling) => Some(draw(sampling, &claim.folder)?),
-            Work::Label(labels) => Some(self.label(labels, &claim)?),
+            Work::Label(labels) => self.label(labels, &claim)?,
             Work::Pick(picking) => Some(self.pick(picking, &claim)?),
             Work::Evaluate(evaluation) => self.evaluate(evaluation, &claim)?,
         };
         let Some((outcome, seconds)) = made else { return Ok(Made::Stopped) };
-        let done = Done { seconds: seconds.unwrap_or(started.elapsed().as_secs_f64()), outcome };
+        let seconds = seconds.unwrap_or(started.elapsed().as_secs_f64());
+        let done = Done { seconds, code: Some(CODE.to_owned()), outcome };
         claim.finish(&done)?;
         Ok(Made::Done(done))
     }
@@ -111,7 +112,7 @@ impl Workplace<'_> {
         let mut config = training.config.clone();
         config.data.train_annotations = match &training.annotations {
             Annotated::All => INSTANCES.to_owned(),
-            Annotated::Some(step) => self.annotations_of(step).display().to_string(),
+            Annotated::Some(step) => self.store.annotations_of(step).display().to_string(),
         };
         config.train.finetune_from = training.from.as_ref().map(|from| match from {
             Origin::Given { path, .. } => path.clone(),
@@ -126,17 +127,7 @@ impl Workplace<'_> {
         self.store.folder(step).join("run")
     }
 
-    /// The annotation file that a step wrote.
-    fn annotations_of(&self, step: &Step) -> PathBuf {
-        let name = match &step.work {
-            Work::Sample(sampling) => sample_file(sampling.ratio),
-            Work::Pick(picking) => pick_file(picking.ratio),
-            Work::Train(_) | Work::Label(_) | Work::Evaluate(_) => INSTANCES.to_owned(),
-        };
-        self.store.folder(step).join(name)
-    }
-
-    fn label(&self, labels: &Labels, claim: &Claim) -> Result<Gained, ExperimentError> {
+    fn label(&self, labels: &Labels, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
         let checkpoint = Checkpoint::open(&self.run_of(&labels.by))?;
         let config = Config { data: labels.config.data.clone(), ..checkpoint.config.clone() };
         let network = checkpoint.network(labels.weights, self.device)?;
@@ -153,8 +144,10 @@ impl Workplace<'_> {
             batch_size: BATCH,
             force: false,
         };
-        let labelled = label(&labelling, &claim.folder.join(PREDICTIONS), &Log::bars())?;
-        Ok((Outcome::Labelled { referents: labelled.referents }, None))
+        match label(&labelling, &claim.folder.join(PREDICTIONS), &Log::bars(), self.stop) {
+            Err(PseudoError::Eval(EvalError::Stopped)) => Ok(None),
+            labelled => Ok(Some((Outcome::Labelled { referents: labelled?.referents }, None))),
+        }
     }
 
     fn pick(&self, picking: &Picking, claim: &Claim) -> Result<Gained, ExperimentError> {
@@ -163,8 +156,8 @@ impl Workplace<'_> {
             LabelMethod::CloseUp { quality, masks } => (Criterion::Quality(quality), masks),
         };
         let all = Annotations::read(&picking.source.path)?;
-        let labelled = Annotations::read(&self.annotations_of(&picking.sample))?;
-        let predictions = Predictions::read(&self.store.folder(&picking.labels).join(PREDICTIONS))?;
+        let labelled = Annotations::read(&self.store.annotations_of(&picking.sample))?;
+        let predictions = Predictions::read(&self.store.predictions_of(&picking.labels))?;
         let options = PickOptions { criterion, masks, force: true };
         let out = claim.folder.join(pick_file(picking.ratio));
         let picked = pick(&all, &labelled, &predictions, &out, &options)?;

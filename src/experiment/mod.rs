@@ -23,6 +23,7 @@ mod step;
 mod store;
 mod summary;
 pub mod table;
+mod work;
 
 pub use error::ExperimentError;
 pub use make::{Made, Workplace};
@@ -32,8 +33,7 @@ pub use probe::rows_per_second;
 pub use recipe::{Arm, Rec, Recipe, Supervision, labeller_config};
 pub use run::Ran;
 pub use source::{Content, DataSource};
-pub use step::{
-    Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Step, Training, Work, in_order,
-};
+pub use step::{CODE, Step, in_order};
 pub use store::{Claim, State, StepStore};
 pub use summary::{Summary, SummaryRow};
+pub use work::{Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work};

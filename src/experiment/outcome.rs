@@ -9,6 +9,9 @@ use crate::report::Scores;
 pub struct Done {
     /// That it took, in all sessions for a training, in the last one for others.
     pub seconds: f64,
+    /// [`CODE`](super::CODE) of the program that made it; none of old ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     #[serde(flatten)]
     pub outcome: Outcome,
 }
@@ -95,7 +98,7 @@ mod tests {
             Outcome::Drawn { records: 1, of: 2 },
             Outcome::Trained(Trained { steps: 1, curve: vec![(1, 0.5)] }),
         ] {
-            let done = Done { seconds: 1.5, outcome };
+            let done = Done { seconds: 1.5, code: Some("ab".into()), outcome };
             let text = serde_json::to_string(&done).expect("plain data");
             assert_eq!(serde_json::from_str::<Done>(&text).expect(&text), done);
         }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::step::{Annotated, Step, Training, Work, in_order};
+use super::step::{CODE, Step, in_order};
 use super::store::{State, StepStore};
+use super::work::{Annotated, Training, Work};
 use super::{ExperimentError, Outcome};
 use crate::report::Table;
 
@@ -46,12 +47,14 @@ impl Plan {
         let mut minutes = 0.0;
         for (step, state) in &self.steps {
             let mut cells = vec![step.title(), step.name()];
+            let done = store.done(step)?;
+            let code = done.as_ref().and_then(|done| done.code.as_deref());
             cells.push(match state {
+                State::Done if code.is_some_and(|code| code != CODE) => "done by other code".to_owned(),
                 State::Done => "done".to_owned(),
                 State::Begun => "begun".to_owned(),
                 State::ToDo => "to do".to_owned(),
             });
-            let done = store.done(step)?;
             if let Work::Train(training) = &step.work {
                 let (steps, rows) = (training.steps(), training.rows());
                 cells.push(training.config.train.epochs.to_string());

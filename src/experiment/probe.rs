@@ -3,7 +3,7 @@
 use super::ExperimentError;
 use super::make::Workplace;
 use super::source::TRAIN;
-use super::step::{Annotated, Training, Work};
+use super::work::{Annotated, Training, Work};
 use crate::data::{Annotations, INSTANCES};
 use crate::pseudo::{SampleOptions, sample_into};
 use crate::report::{Log, Weights};

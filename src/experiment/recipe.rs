@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::ExperimentError;
 use super::source::DataSource;
-use super::step::{
-    Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Step, Training, Work, best_weights,
+use super::step::Step;
+use super::work::{
+    Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
 };
 use crate::config::{Config, ConfigError, Task};
 use crate::pseudo::Method;
@@ -39,7 +40,12 @@ pub enum Supervision {
     /// The sample's masks.
     Sample,
     /// The sample's masks and labels made with their help.
-    Labels(LabelMethod),
+    Labels {
+        method: LabelMethod,
+        /// How often labels are made, each time by a network that has learnt from those of the time before;
+        /// 1 is the paper.
+        rounds: usize,
+    },
     /// All masks.
     Full,
 }
@@ -68,8 +74,12 @@ impl Recipe {
         let (annotations, pick) = match supervision {
             Supervision::Full => (Annotated::All, None),
             Supervision::Sample => (Annotated::Some(sample()?), None),
-            Supervision::Labels(method) => {
-                let pick = self.pick(sample()?, method);
+            Supervision::Labels { method, rounds } => {
+                let sample = sample()?;
+                let mut pick = self.pick(&sample, &sample, method);
+                for _ in 1..rounds {
+                    pick = self.pick(&sample, &pick, method);
+                }
                 (Annotated::Some(Arc::clone(&pick)), Some(pick))
             }
         };
@@ -84,7 +94,8 @@ impl Recipe {
         Ok(Arm { training, pick, evaluation })
     }
 
-    fn pick(&self, sample: Arc<Step>, method: LabelMethod) -> Arc<Step> {
+    /// Labels by a network that learns from what the step `learnt` wrote.
+    fn pick(&self, sample: &Arc<Step>, learnt: &Arc<Step>, method: LabelMethod) -> Arc<Step> {
         let (config, asked) = match method {
             LabelMethod::Rpp { .. } => (&self.res, Method::Greedy),
             LabelMethod::CloseUp { .. } => (&self.labeller, Method::Boxes),
@@ -93,12 +104,13 @@ impl Recipe {
         let labels = Labels {
             source: source(),
             config: config.clone(),
-            by: self.training(config, Annotated::Some(Arc::clone(&sample))),
+            by: self.training(config, Annotated::Some(Arc::clone(learnt))),
             weights: best_weights(config),
             method: asked,
         };
         let labels = Step::new(Work::Label(Box::new(labels)));
-        Step::new(Work::Pick(Picking { source: source(), ratio: self.ratio, sample, labels, method }))
+        let (ratio, sample) = (self.ratio, Arc::clone(sample));
+        Step::new(Work::Pick(Picking { source: source(), ratio, sample, labels, method }))
     }
 
     fn training(&self, config: &Config, annotations: Annotated) -> Arc<Step> {

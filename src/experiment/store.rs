@@ -9,12 +9,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::source::absolute;
+use super::work::Work;
 use super::{Done, ExperimentError, Step};
+use crate::data::INSTANCES;
+use crate::pseudo::{pick_file, sample_file};
 use crate::report::{ReportError, write_whole};
 
 const INPUTS: &str = "inputs.json";
 const DONE: &str = "done.json";
 const LOCK: &str = "lock";
+/// What a labelling writes into its folder.
+pub(super) const PREDICTIONS: &str = "predictions.jsonl";
 
 /// `FOLDER/steps/<kind>-<key>/`: `inputs.json` (what went into the key), what the step makes, and, written
 /// last, `done.json`. Several processes may work on one store.
@@ -48,6 +53,21 @@ impl StepStore {
 
     pub fn folder(&self, step: &Step) -> PathBuf {
         self.steps.join(step.name())
+    }
+
+    /// The annotations that a step wrote.
+    pub fn annotations_of(&self, step: &Step) -> PathBuf {
+        let name = match &step.work {
+            Work::Sample(sampling) => sample_file(sampling.ratio),
+            Work::Pick(picking) => pick_file(picking.ratio),
+            Work::Train(_) | Work::Label(_) | Work::Evaluate(_) => INSTANCES.to_owned(),
+        };
+        self.folder(step).join(name)
+    }
+
+    /// The predictions that a labelling wrote.
+    pub fn predictions_of(&self, step: &Step) -> PathBuf {
+        self.folder(step).join(PREDICTIONS)
     }
 
     pub fn state(&self, step: &Step) -> Result<State, ExperimentError> {

@@ -34,6 +34,11 @@ pub enum PseudoError {
     #[error("split {split} of {path} has no record to draw from")]
     NothingToDraw { path: PathBuf, split: String },
 
+    #[error(
+        "split {split} of {path} has {found} records with a mask, {ratio} % of all its records are {expected}; draw a smaller share"
+    )]
+    FewMasks { path: PathBuf, split: String, found: usize, ratio: u32, expected: usize },
+
     #[error("{ratio} % is no share to label; expected 1 to 100")]
     Ratio { ratio: u32 },
 

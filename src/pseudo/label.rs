@@ -49,8 +49,14 @@ pub struct Labelled {
 
 /// Outlines every referent of a split and writes `predictions.jsonl` to `out`. Everything is in the
 /// frame of the original image (quirk 41). A labelling that was killed is taken up where the file
-/// ends, and the file ends with the same bytes.
-pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelled, PseudoError> {
+/// ends, and the file ends with the same bytes. `stop` is asked after each batch; true ends with
+/// [`EvalError::Stopped`], to be taken up later.
+pub fn label(
+    labelling: &Labelling<'_>,
+    out: &Path,
+    log: &Log,
+    stop: &dyn Fn() -> bool,
+) -> Result<Labelled, PseudoError> {
     let &Labelling { network, weights, checkpoint, config, dataset, device, .. } = labelling;
     if network.config().task == Task::Detection {
         return Err(PseudoError::NoOutlines);
@@ -96,7 +102,10 @@ pub fn label(labelling: &Labelling<'_>, out: &Path, log: &Log) -> Result<Labelle
             .collect::<Result<_, EvalError>>()?;
         progress.advance(said.len() as u64);
         let ready = waiting.take(said)?;
-        file.as_mut().map_or(Ok(()), |file| file.write(&ready))
+        if let Some(file) = &mut file {
+            file.write(&ready)?;
+        }
+        if stop() { Err(PseudoError::from(EvalError::Stopped)) } else { Ok(()) }
     });
     progress.finish();
     answered?;

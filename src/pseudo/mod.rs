@@ -3,7 +3,8 @@
 //!
 //! [`sample`] draws `instances_sample_<ratio>.json`; [`label`] writes `predictions.jsonl`; [`pick`]
 //! keeps those that are good enough ([`Criterion`]) and writes `instances_sample_<ratio>_box_pick.json`.
-//! All three work on annotation files and leave records as they stand.
+//! All three work on annotation files and leave records as they stand. [`rank`] measures labels by true
+//! masks, where those are known.
 
 mod calibration;
 mod draw;
@@ -11,9 +12,11 @@ mod error;
 mod fit;
 mod judge;
 mod label;
+mod material;
 mod pick;
 mod predictions;
 mod projection;
+mod ranking;
 mod sample;
 mod subset;
 
@@ -26,5 +29,6 @@ pub use label::{Labelled, Labelling, label};
 pub use pick::{Criterion, Masks, PickOptions, Picked, QUALITY, Verdict, pick, pick_file, predictions_file};
 pub use predictions::{Asked, Candidate, Header, Method, Prediction, Predictions};
 pub use projection::{box_mask, projection_term};
+pub use ranking::{Contest, Order, Ranking, Worth, rank};
 pub use sample::{Drawn, SampleOptions, draw, sample, sample_file, sample_into};
 pub use subset::{provenance_path, refuse_to_replace, sha256};

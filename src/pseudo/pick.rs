@@ -1,20 +1,16 @@
 //! Which predictions become masks to train on.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
-use serde_json::Value;
 
+use super::material::Material;
 use super::subset::{refuse_to_replace, sha256, write_subset};
-use super::{
-    Calibration, Candidate, Judge, Judgement, LEAST_EXAMPLES, Method, Prediction, Predictions, PseudoError,
-    outlines,
-};
+use super::{Calibration, Judge, Judgement, Method, Prediction, Predictions, PseudoError, outlines};
 use crate::data::{Annotations, Referent, with_field};
-use crate::mask::{MaskError, Rle, Segmentation};
+use crate::mask::{Rle, Segmentation};
 
 /// What becomes the `mask` of a picked record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,8 +31,9 @@ pub enum Criterion {
     /// Resampling pseudo points, as in the paper: of several candidates the one with the smallest
     /// projection term, if that is below the judge's threshold.
     Rpp(Judge),
-    /// Not in the paper: of several candidates the one that agrees most with the others, if the IoU
-    /// that [`Calibration`] expects of it is not below this. 0 keeps all that have an outline.
+    /// Not in the paper: of several candidates the one of which [`Calibration`] expects most, if that is
+    /// not below this. 0 keeps all that have an outline, of several the one that agrees most with the
+    /// others.
     Quality(f64),
 }
 
@@ -115,54 +112,36 @@ pub fn pick(
     options: &PickOptions,
 ) -> Result<Picked, PseudoError> {
     refuse_to_replace(out, options.force)?;
-    let header = &predictions.header;
-    let hash = sha256(all.text());
-    if header.annotations_sha256 != hash {
-        return Err(PseudoError::OtherAnnotations {
-            predictions: predictions.path.clone(),
-            annotations: all.path().to_owned(),
-            found: header.annotations_sha256.clone(),
-            expected: hash,
-        });
-    }
-    let split = header.split.as_str();
-    let records: Vec<&str> = all.records(split)?.collect();
-    let sampled: Vec<&str> = labelled.records(split)?.collect();
-    let unlabelled = unlabelled(all, &records, labelled, &sampled)?;
-    let referents = all.referents(split)?;
-    let mut scene = Scene { all, split, predictions, options, calibration: None };
-    match options.criterion {
-        Criterion::Rpp(_) if header.method != Method::Greedy => {
+    let material = Material::new(all, labelled, predictions)?;
+    let calibration = match options.criterion {
+        Criterion::Rpp(_) if predictions.header.method != Method::Greedy => {
             return Err(PseudoError::NotGreedy { path: predictions.path.clone() });
         }
-        Criterion::Quality(quality) if quality > 0.0 => {
-            scene.calibration = Some(scene.calibrate(referents, &unlabelled)?);
-        }
-        Criterion::Rpp(_) | Criterion::Quality(_) => {}
-    }
-    let verdicts: Vec<Verdict> = unlabelled
-        .into_par_iter()
-        .map(|i| scene.judge(&referents[i], &predictions.referents[i]))
-        .collect::<Result<_, _>>()?;
+        Criterion::Quality(quality) if quality > 0.0 => Some(material.calibrate()?),
+        Criterion::Rpp(_) | Criterion::Quality(_) => None,
+    };
+    let scene = Scene { material: &material, options, calibration };
+    let verdicts: Vec<Verdict> =
+        material.unlabelled.par_iter().map(|&i| scene.judge(i)).collect::<Result<_, _>>()?;
 
-    let mut written: Vec<Cow<str>> = sampled.iter().map(|&record| Cow::Borrowed(record)).collect();
+    let mut written: Vec<Cow<str>> = material.sampled.iter().map(|&record| Cow::Borrowed(record)).collect();
     for verdict in verdicts.iter().filter(|verdict| verdict.judgement.kept) {
         let mask = serde_json::to_string(&verdict.mask).expect("plain data");
         // Records were read before, so they are objects.
-        written.extend(with_field(records[verdict.referent], "mask", &mask).map(Cow::Owned));
+        written.extend(with_field(material.records[verdict.referent], "mask", &mask).map(Cow::Owned));
     }
     let count = |wanted: fn(&Judgement) -> bool| verdicts.iter().filter(|v| wanted(&v.judgement)).count();
     let kept = || verdicts.iter().filter(|verdict| verdict.judgement.kept);
     let rejected = verdicts.iter().filter(|verdict| !verdict.judgement.kept);
     let picked = Picked {
-        annotations_sha256: hash,
+        annotations_sha256: material.hash.clone(),
         labelled_sha256: sha256(labelled.text()),
-        predictions_sha256_of_checkpoint: header.checkpoint_sha256.clone(),
-        split: split.to_owned(),
+        predictions_sha256_of_checkpoint: predictions.header.checkpoint_sha256.clone(),
+        split: material.split.to_owned(),
         criterion: options.criterion,
-        calibration: scene.calibration,
+        calibration,
         masks: options.masks,
-        labelled: sampled.len(),
+        labelled: material.sampled.len(),
         kept: count(|judgement| judgement.kept),
         empty: count(|judgement| judgement.projection_term.is_none()),
         poor: count(|judgement| judgement.projection_term.is_some() && !judgement.kept),
@@ -171,86 +150,23 @@ pub fn pick(
         true_iou_of_rejected: mean(rejected.filter_map(|verdict| verdict.true_iou)),
         verdicts,
     };
-    write_subset(out, all, split, &written, &picked)?;
+    write_subset(out, all, material.split, &written, &picked)?;
     Ok(picked)
 }
 
-/// Indices of the records that are not in the sample. Records are recognised by what they say, not by
-/// how it is spelt: a sample may have been written by another program.
-fn unlabelled(
-    all: &Annotations,
-    records: &[&str],
-    labelled: &Annotations,
-    sampled: &[&str],
-) -> Result<Vec<usize>, PseudoError> {
-    // Mostly records stand as they were, and need no reading.
-    let (same, verbatim): (HashSet<&str>, HashSet<&str>) =
-        (sampled.iter().copied().collect(), records.iter().copied().collect());
-    if same.is_subset(&verbatim) {
-        return Ok((0..records.len()).filter(|&i| !same.contains(records[i])).collect());
-    }
-    let known: HashSet<String> = sampled.par_iter().map(|record| meaning(record)).collect();
-    let meanings: Vec<String> = records.par_iter().map(|record| meaning(record)).collect();
-    let there: HashSet<&str> = meanings.iter().map(String::as_str).collect();
-    let missing = known.iter().filter(|record| !there.contains(record.as_str())).count();
-    if missing > 0 {
-        return Err(PseudoError::NotASubset {
-            labelled: labelled.path().to_owned(),
-            all: all.path().to_owned(),
-            missing,
-            of: sampled.len(),
-        });
-    }
-    Ok((0..records.len()).filter(|&i| !known.contains(&meanings[i])).collect())
-}
-
-/// A hash of a record's content.
-fn meaning(record: &str) -> String {
-    match serde_json::from_str::<Value>(record) {
-        Ok(value) => sha256(&value.to_string()),
-        Err(_) => sha256(record),
-    }
-}
-
 struct Scene<'a> {
-    all: &'a Annotations,
-    split: &'a str,
-    predictions: &'a Predictions,
+    material: &'a Material<'a>,
     options: &'a PickOptions,
     calibration: Option<Calibration>,
 }
 
 impl Scene<'_> {
-    /// From the referents whose masks are in the sample.
-    fn calibrate(&self, referents: &[Referent], unlabelled: &[usize]) -> Result<Calibration, PseudoError> {
-        let mut unlabelled = unlabelled.iter().peekable();
-        let labelled: Vec<usize> =
-            (0..referents.len()).filter(|i| unlabelled.next_if_eq(&i).is_none()).collect();
-        let examples: Vec<(&Candidate, f64)> = labelled
-            .into_par_iter()
-            .filter(|&i| referents[i].segmentation.is_some())
-            .map(|i| {
-                let candidate = &self.predictions.referents[i].candidates[self.most_agreed(i)];
-                let iou = self.true_iou(&referents[i], i, Some(&candidate.mask))?;
-                Ok((candidate, iou.unwrap_or(0.0)))
-            })
-            .collect::<Result<_, PseudoError>>()?;
-        let found = examples.len();
-        Calibration::learn(&examples).ok_or(PseudoError::TooFew { found, expected: LEAST_EXAMPLES })
-    }
-
-    /// The candidate that agrees most with the others, the first of equals.
-    fn most_agreed(&self, referent: usize) -> usize {
-        let candidates = &self.predictions.referents[referent].candidates;
-        let agreement = |i: usize| candidates[i].agreement.unwrap_or(0.0);
-        (1..candidates.len()).fold(0, |best, i| if agreement(i) > agreement(best) { i } else { best })
-    }
-
-    fn judge(&self, referent: &Referent, prediction: &Prediction) -> Result<Verdict, PseudoError> {
-        let index = prediction.index;
+    fn judge(&self, index: usize) -> Result<Verdict, PseudoError> {
+        let (referent, prediction) =
+            (&self.material.referents[index], &self.material.predictions.referents[index]);
         for candidate in &prediction.candidates {
             let checked = candidate.mask.check_size(referent.height, referent.width);
-            checked.map_err(|source| self.wrong(index, source))?;
+            checked.map_err(|source| self.material.wrong(index, source))?;
         }
         let (candidate, judgement) = match self.options.criterion {
             Criterion::Rpp(judge) => self.smallest_term(judge, referent, prediction)?,
@@ -261,7 +177,7 @@ impl Scene<'_> {
             Masks::Predicted => &said.mask,
             Masks::Outlines => outlines,
         });
-        let true_iou = self.true_iou(referent, index, rle)?;
+        let true_iou = self.material.true_iou(index, rle)?;
         let mask = rle.map(|rle| match self.options.masks {
             Masks::Predicted => Segmentation::from(rle),
             Masks::Outlines => Segmentation::Polygons(judgement.polygons.clone()),
@@ -280,7 +196,7 @@ impl Scene<'_> {
         for (i, candidate) in prediction.candidates.iter().enumerate() {
             let size = (referent.height, referent.width);
             let judgement = judge.judge(&candidate.mask, referent.bbox, size);
-            let judgement = judgement.map_err(|source| self.wrong(prediction.index, source))?;
+            let judgement = judgement.map_err(|source| self.material.wrong(prediction.index, source))?;
             let term = |judgement: &Judgement| judgement.projection_term.unwrap_or(f32::INFINITY);
             if best.as_ref().is_none_or(|(_, best)| term(&judgement) < term(best)) {
                 best = Some((i, judgement));
@@ -295,7 +211,7 @@ impl Scene<'_> {
         referent: &Referent,
         prediction: &Prediction,
     ) -> Result<(usize, Judgement), PseudoError> {
-        let chosen = self.most_agreed(prediction.index);
+        let chosen = self.material.best(prediction.index, self.calibration.as_ref());
         let candidate = &prediction.candidates[chosen];
         if candidate.projection_term.is_none() || candidate.mask.area() == 0 {
             return Ok((chosen, Judgement::nothing()));
@@ -307,36 +223,11 @@ impl Scene<'_> {
         let mask = match self.options.masks {
             Masks::Predicted => candidate.mask.clone(),
             Masks::Outlines => Rle::from_polygons(referent.height, referent.width, &polygons)
-                .map_err(|source| self.wrong(prediction.index, source))?,
+                .map_err(|source| self.material.wrong(prediction.index, source))?,
         };
         let expected = self.calibration.map_or(1.0, |calibration| calibration.expected(candidate));
         let (projection_term, kept) = (candidate.projection_term, expected >= quality);
         Ok((chosen, Judgement { polygons, mask: Some(mask), projection_term, kept }))
-    }
-
-    /// IoU with the true mask, if there is one.
-    fn true_iou(
-        &self,
-        referent: &Referent,
-        index: usize,
-        mask: Option<&Rle>,
-    ) -> Result<Option<f64>, PseudoError> {
-        if referent.segmentation.is_none() {
-            return Ok(None);
-        }
-        let wrong = |source| PseudoError::TrueMask {
-            path: self.all.path().to_owned(),
-            split: self.split.to_owned(),
-            referent: index,
-            source,
-        };
-        let truth = referent.rle().map_err(wrong)?;
-        let iou = mask.map(|mask| mask.iou(&truth, false)).transpose();
-        Ok(Some(iou.map_err(wrong)?.unwrap_or(0.0)))
-    }
-
-    fn wrong(&self, referent: usize, source: MaskError) -> PseudoError {
-        PseudoError::Mask { path: self.predictions.path.clone(), referent, source }
     }
 }
 

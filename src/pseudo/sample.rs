@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PseudoError;
 use super::subset::{refuse_to_replace, sha256, write_subset};
-use crate::data::Annotations;
+use crate::data::{Annotations, Referent};
 use crate::random::Stream;
 
 /// A subset to draw.
@@ -36,17 +36,22 @@ pub struct Drawn {
     pub of: usize,
 }
 
-/// The records of a random subset, ascending. Of the same seed and count, the smaller one lies within
-/// the larger one.
-pub fn draw(count: usize, ratio: u32, seed: u64) -> Vec<usize> {
-    let wanted = ((count as f64 * f64::from(ratio) / 100.0).round() as usize).clamp(1, count.max(1));
-    let mut drawn = Stream::new(seed, "sample").permutation(count);
-    drawn.truncate(wanted);
+/// The records of a random subset, ascending: a share of all of them, drawn among those that have a mask;
+/// nothing if those are fewer. Of the same seed and records, the smaller one lies within the larger one.
+pub fn draw(has_mask: &[bool], ratio: u32, seed: u64) -> Option<Vec<usize>> {
+    let wanted = wanted(has_mask.len(), ratio);
+    let order = Stream::new(seed, "sample").permutation(has_mask.len());
+    let mut drawn: Vec<usize> = order.into_iter().filter(|&record| has_mask[record]).take(wanted).collect();
     drawn.sort_unstable();
-    drawn
+    (drawn.len() == wanted).then_some(drawn)
 }
 
-/// Draws from one split and writes `instances_sample_<ratio>.json` beside the source: the drawn records
+/// So many percent of the records, one at least.
+fn wanted(records: usize, ratio: u32) -> usize {
+    ((records as f64 * f64::from(ratio) / 100.0).round() as usize).clamp(1, records.max(1))
+}
+
+/// Draws from the records of one split that have a mask and writes `instances_sample_<ratio>.json` beside the source: the drawn records
 /// as they stand, in the order of the source, and every other split whole.
 pub fn sample(all: &Annotations, options: &SampleOptions) -> Result<Drawn, PseudoError> {
     let beside = all.path().parent().unwrap_or(Path::new(""));
@@ -66,7 +71,14 @@ pub fn sample_into(folder: &Path, all: &Annotations, options: &SampleOptions) ->
     if records.is_empty() {
         return Err(PseudoError::NothingToDraw { path: all.path().to_owned(), split: split.clone() });
     }
-    let drawn = draw(records.len(), ratio, seed);
+    let has_mask: Vec<bool> = all.referents(split)?.iter().map(Referent::has_mask).collect();
+    let drawn = draw(&has_mask, ratio, seed).ok_or_else(|| PseudoError::FewMasks {
+        path: all.path().to_owned(),
+        split: split.clone(),
+        found: has_mask.iter().filter(|&&has_mask| has_mask).count(),
+        ratio,
+        expected: wanted(records.len(), ratio),
+    })?;
     let kept: Vec<Cow<str>> = drawn.iter().map(|&i| Cow::Borrowed(records[i])).collect();
     let provenance = Drawn {
         file: file.into(),
@@ -93,6 +105,7 @@ mod tests {
 
     #[test]
     fn smaller_samples_lie_within_larger_ones() {
+        let draw = |count: usize, ratio, seed| draw(&vec![true; count], ratio, seed).expect("enough masks");
         let [one, five, ten] = [1, 5, 10].map(|ratio| draw(42_404, ratio, 6666));
         assert_eq!([one.len(), five.len(), ten.len()], [424, 2120, 4240]);
         assert!(one.iter().all(|i| five.binary_search(i).is_ok()));
@@ -102,5 +115,14 @@ mod tests {
         // Spread over the whole file, not taken from its beginning.
         assert!(one[0] < 1000 && one[423] > 41_000);
         assert_eq!(draw(30, 1, 3).len(), 1);
+    }
+
+    #[test]
+    fn records_without_a_mask_are_never_drawn() {
+        let has_mask: Vec<bool> = (0..200).map(|record| record % 4 == 0).collect();
+        let [five, all] = [5, 25].map(|ratio| draw(&has_mask, ratio, 1).expect("enough masks"));
+        assert_eq!((five.len(), all.len()), (10, 50));
+        assert!(all.iter().all(|record| record % 4 == 0) && five.iter().all(|record| all.contains(record)));
+        assert_eq!(draw(&has_mask, 26, 1), None);
     }
 }

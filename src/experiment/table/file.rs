@@ -53,6 +53,9 @@ pub struct Row {
     pub threshold: Option<f64>,
     /// `close-up`: expected IoUs from it on are kept; 0.5 if left out.
     pub quality: Option<f64>,
+    /// `rpp` and `close-up`: how often labels are made; once if left out.
+    #[serde(default = "one")]
+    pub rounds: usize,
     /// Changes of this row, after those of all.
     #[serde(default)]
     pub set: Vec<String>,
@@ -120,6 +123,9 @@ impl TableFile {
             if self.rows[..place].iter().any(|other| other.name == *name) {
                 return Err(format!("there are two rows `{name}`"));
             }
+            if row.rounds == 0 {
+                return Err(format!("row `{name}`: rounds 0, expected 1 or more"));
+            }
             let expected = if row.method == Method::Full { 100..=100 } else { 1..=99 };
             if !expected.contains(&row.ratio) {
                 let (low, high) = (expected.start(), expected.end());
@@ -150,18 +156,28 @@ impl TableFile {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
 impl Row {
+    /// Whether it has nothing of its own but the share of masks and the method.
+    pub fn is_plain(&self) -> bool {
+        self.set.is_empty() && self.threshold.is_none() && self.quality.is_none() && self.rounds == 1
+    }
+
     pub fn supervision(&self) -> Supervision {
+        let labels = |method| Supervision::Labels { method, rounds: self.rounds };
         match self.method {
             Method::Initial => Supervision::Sample,
             Method::Full => Supervision::Full,
             Method::Rpp => {
                 let threshold = self.threshold.unwrap_or(Judge::default().threshold);
-                Supervision::Labels(LabelMethod::Rpp { threshold, masks: Masks::Predicted })
+                labels(LabelMethod::Rpp { threshold, masks: Masks::Predicted })
             }
             Method::CloseUp => {
                 let quality = self.quality.unwrap_or(QUALITY);
-                Supervision::Labels(LabelMethod::CloseUp { quality, masks: Masks::Predicted })
+                labels(LabelMethod::CloseUp { quality, masks: Masks::Predicted })
             }
         }
     }

@@ -1,13 +1,12 @@
-//! `cells.csv` and `curves.csv`: what a table is drawn from.
+//! `cells.csv`, `curves.csv` and `labels.csv`: what a table is drawn from.
 
 use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::Cell;
+use super::csv::{lines, read};
+use super::{Cell, LabelRow};
 use crate::experiment::store::write_text;
 use crate::experiment::{ExperimentError, SplitScores, SummaryRow};
 
@@ -94,7 +93,7 @@ pub struct CurvePoint {
 
 const CURVES: [&str; 4] = ["row", "seed", "steps", "miou"];
 
-/// The two files in a folder. Several processes may add to them.
+/// The files in a folder. Several processes may add to them.
 #[derive(Clone, Debug)]
 pub struct Results {
     pub folder: PathBuf,
@@ -107,6 +106,19 @@ impl Results {
 
     pub fn curves(&self) -> Result<Vec<CurvePoint>, ExperimentError> {
         read(&self.folder.join("curves.csv"), &CURVES)
+    }
+
+    pub fn labels(&self) -> Result<Vec<LabelRow>, ExperimentError> {
+        read(&self.folder.join("labels.csv"), &LabelRow::COLUMNS)
+    }
+
+    /// Adds labels that were measured, in the place of those of the same rows and seed.
+    pub fn add_labels(&self, new: LabelRow) -> Result<(), ExperimentError> {
+        let _lock = self.lock()?;
+        let mut rows = self.labels()?;
+        rows.retain(|old| (&old.row, &old.with, old.seed) != (&new.row, &new.with, new.seed));
+        rows.push(new);
+        write_text(&self.folder.join("labels.csv"), &lines(&rows, &LabelRow::COLUMNS))
     }
 
     /// Whether a cell is there as its settings are now: then its steps need not be, such as where only the
@@ -185,78 +197,5 @@ fn raw(cell: &Cell<'_>, found: &SummaryRow, split: &SplitScores, seconds: f64) -
         late_gain: found.training.late_gain(),
         step: cell.arm.evaluation.name(),
         command: format!("partial-res table --only {}", cell.name()),
-    }
-}
-
-/// No cell needs quotes: commas in names become `_`.
-fn lines(rows: &[impl Serialize], columns: &[&str]) -> String {
-    let mut text = columns.join(",") + "\n";
-    for row in rows {
-        let row = serde_json::to_value(row).expect("plain data");
-        let cells = columns.iter().map(|column| match &row[column] {
-            Value::Null => String::new(),
-            Value::String(text) => text.replace([',', '\n'], "_"),
-            other => other.to_string(),
-        });
-        text += &(cells.collect::<Vec<_>>().join(",") + "\n");
-    }
-    text
-}
-
-/// A file that is not there has no rows.
-fn read<T: DeserializeOwned>(path: &Path, columns: &[&str]) -> Result<Vec<T>, ExperimentError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(ExperimentError::Io { path: path.into(), source }),
-    };
-    let wrong = |problem: String| ExperimentError::Table { path: path.display().to_string(), problem };
-    let mut found = text.lines();
-    if found.next() != Some(&columns.join(",")) {
-        return Err(wrong(format!("its first line is not `{}`; move it away", columns.join(","))));
-    }
-    let parse = |(line, number): (&str, usize)| {
-        let cells: Vec<&str> = line.split(',').collect();
-        if cells.len() != columns.len() {
-            return Err(wrong(format!(
-                "line {number} has {} cells, expected {}",
-                cells.len(),
-                columns.len()
-            )));
-        }
-        let object: Map<String, Value> =
-            columns.iter().zip(cells).map(|(column, cell)| ((*column).to_owned(), value(cell))).collect();
-        serde_path_to_error::deserialize(Value::Object(object))
-            .map_err(|error| wrong(format!("line {number}: {error}")))
-    };
-    found.zip(2..).map(parse).collect()
-}
-
-/// Numbers are numbers; names begin with a letter.
-fn value(cell: &str) -> Value {
-    match cell {
-        "" => Value::Null,
-        cell => match cell.parse() {
-            Ok(number) => Value::Number(number),
-            Err(_) => Value::String(cell.to_owned()),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_come_back() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("curves.csv");
-        let point = |row: &str, seed, miou| CurvePoint { row: row.into(), seed, steps: 100, miou };
-        let points = vec![point("unc-5", 1, 51.25), point("unc-5", 2, 50.0), point("e5", 3, 0.1)];
-        std::fs::write(&path, lines(&points, &CURVES)).expect("written");
-        assert_eq!(read::<CurvePoint>(&path, &CURVES).expect("read"), points);
-        std::fs::write(&path, "row,seed,steps,miou\na,1,x,2\n").expect("written");
-        let error = read::<CurvePoint>(&path, &CURVES).expect_err("no number").to_string();
-        assert!(error.contains("line 2") && error.contains("steps"), "{error}");
     }
 }
