@@ -118,6 +118,12 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     let plan = Plan::new(arms.iter().map(|(_, arm)| &arm.evaluation), &store)?;
     let speed = plan.probed().map(|training| rows_per_second(training, &place)).transpose()?;
     say(plan.table(&store, speed)?)?;
+    if let Some([fewest, most, epoch_steps]) = plan.unequal_steps() {
+        say(format!(
+            "Trainings of outlines take {fewest} to {most} steps, each its epochs over its own masks. \
+             Equally many for all: --set train.epoch_steps={epoch_steps}"
+        ))?;
+    }
     if args.dry_run {
         return Ok(());
     }

@@ -41,6 +41,19 @@ impl Plan {
         self.to_do().last()
     }
 
+    /// Where the trainings of outlines are of different lengths, since each passes over its own masks: the
+    /// fewest and the most steps, and the `train.epoch_steps` that makes all as long as the longest.
+    pub fn unequal_steps(&self) -> Option<[usize; 3]> {
+        let of_outlines = self.steps.iter().filter_map(|(step, _)| match &step.work {
+            Work::Train(training) if step.kind() == "res" => Some(training),
+            _ => None,
+        });
+        let shortest = of_outlines.clone().map(|training| training.steps()).min()?;
+        let longest = of_outlines.max_by_key(|training| training.steps())?;
+        let most = longest.steps();
+        (shortest < most).then(|| [shortest, most, most / longest.config.train.epochs.max(1)])
+    }
+
     /// A row for each step; with the speed of training, minutes too.
     pub fn table(&self, store: &StepStore, rows_per_second: Option<f64>) -> Result<Table, ExperimentError> {
         let mut table = Table::new(["step", "folder", "", "epochs", "steps", "minutes"]);

@@ -96,12 +96,9 @@ impl Step {
         match &self.work {
             Work::Train(training) => training.title(),
             Work::Sample(sampling) => format!("sample {} % of the masks", sampling.ratio),
-            Work::Label(_) => "label all referents".to_owned(),
-            Work::Pick(_) => "pick labels".to_owned(),
-            Work::Evaluate(evaluation) => match &evaluation.of.work {
-                Work::Train(training) => format!("evaluate {}", training.title()),
-                _ => "evaluate".to_owned(),
-            },
+            Work::Label(labels) => format!("label all referents by {}", labels.by.title()),
+            Work::Pick(picking) => format!("pick labels{picking}"),
+            Work::Evaluate(evaluation) => format!("evaluate {}", evaluation.of.title()),
         }
     }
 }

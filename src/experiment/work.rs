@@ -1,5 +1,6 @@
 //! What steps do.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -118,18 +119,48 @@ impl Work {
     /// What it is called in keys and folders.
     pub fn kind(&self) -> &'static str {
         match self {
-            Work::Train(training) if training.config.model.task == Task::Detection => "rec",
-            Work::Train(training) if training.is_labeller() => "labeller",
-            Work::Train(_) => "res",
-            Work::Sample(_) => "sample",
-            Work::Label(_) => "label",
-            Work::Pick(_) => "pick",
-            Work::Evaluate(_) => "evaluate",
+            Self::Train(training) if training.config.model.task == Task::Detection => "rec",
+            Self::Train(training) if training.is_labeller() => "labeller",
+            Self::Train(_) => "res",
+            Self::Sample(_) => "sample",
+            Self::Label(_) => "label",
+            Self::Pick(_) => "pick",
+            Self::Evaluate(_) => "evaluate",
+        }
+    }
+}
+
+impl Picking {
+    /// How often labels were made till then.
+    fn round(&self) -> usize {
+        let Work::Label(labels) = &self.labels.work else { return 1 };
+        let Work::Train(training) = &labels.by.work else { return 1 };
+        match &training.annotations {
+            Annotated::Some(step) => match &step.work {
+                Work::Pick(before) => before.round() + 1,
+                _ => 1,
+            },
+            Annotated::All => 1,
+        }
+    }
+}
+
+/// What tells its labels from others: `, RPP` or `, close-ups, round 2`.
+impl fmt::Display for Picking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.method {
+            LabelMethod::Rpp { .. } => ", RPP",
+            LabelMethod::CloseUp { .. } => ", close-ups",
+        })?;
+        match self.round() {
+            1 => Ok(()),
+            round => write!(f, ", round {round}"),
         }
     }
 }
 
 impl Training {
+    /// For people.
     pub(super) fn title(&self) -> String {
         let masks = match &self.annotations {
             _ if self.config.model.task == Task::Detection => return "REC".to_owned(),
@@ -141,8 +172,9 @@ impl Training {
                 format!("labeller on {} % of the masks", sampling.ratio)
             }
             Work::Sample(sampling) => format!("RES on {} % of the masks", sampling.ratio),
-            _ if self.is_labeller() => "labeller on masks and picked labels".to_owned(),
-            _ => "RES on masks and picked labels".to_owned(),
+            Work::Pick(picking) if self.is_labeller() => format!("labeller on masks and labels{picking}"),
+            Work::Pick(picking) => format!("RES on masks and labels{picking}"),
+            Work::Train(_) | Work::Label(_) | Work::Evaluate(_) => "RES".to_owned(),
         }
     }
 
