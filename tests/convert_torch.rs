@@ -133,8 +133,7 @@ fn a_file_cut_anywhere_is_an_error() {
     {
         let bytes = golden(name);
         assert!(read_all(&bytes).unwrap() > 0, "{name}");
-        let step = 1 + bytes.len() / 5000;
-        for length in (0..bytes.len()).step_by(step) {
+        for length in 0..bytes.len() {
             // Behind the last pickle of a file without tensors nothing is missing.
             assert!(read_all(&bytes[..length]).is_err(), "{name} cut to {length}");
         }

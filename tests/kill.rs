@@ -2,8 +2,10 @@
 //! that was left alone. `tools/kill-test` runs it with more kills.
 #![cfg(unix)]
 
-#[path = "common/tiny.rs"]
-mod tiny;
+#[path = "common/end.rs"]
+mod end;
+#[path = "common/training.rs"]
+mod training;
 
 use std::fs;
 use std::path::Path;
@@ -11,31 +13,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use partial_res::checkpoint::Checkpoint;
-use partial_res::config::{Config, DataConfig, TrainConfig};
+use partial_res::config::TrainConfig;
 use partial_res::random::Stream;
-use partial_res::report::read_results;
-use partial_res::shapes::{ShapesConfig, generate};
 
-/// A network that learns nothing, quickly, with every source of chance switched on, and that saves
-/// after every epoch of a few steps, so that kills often fall into the writing.
-fn config(root: &Path, epochs: usize) -> Config {
-    let model = tiny::model();
-    let data = DataConfig {
-        root: root.into(),
-        dataset: "refshapes-unc".into(),
-        image_size: 64,
-        ..DataConfig::default()
-    };
-    let train = TrainConfig {
-        epochs,
-        batch_size: 8,
-        warmup_epochs: 1,
-        shuffle_fraction: 0.5,
-        eval_limit: 4,
-        ..TrainConfig::default()
-    };
-    Config { model, data, train }
-}
+use end::end;
 
 fn program(folder: &Path, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_partial-res"));
@@ -61,27 +42,24 @@ fn is_writing(run: &Path) -> bool {
     entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".partial-"))
 }
 
-/// The bytes of the last checkpoint's tensors and `results.csv` without what the clock says.
-fn end(run: &Path) -> (Vec<Vec<u8>>, Vec<String>) {
-    let folder = Checkpoint::open(run).unwrap().folder;
-    let tensors = ["model", "ema", "optimizer"]
-        .map(|name| fs::read(folder.join(format!("{name}.safetensors"))).unwrap())
-        .to_vec();
-    let mut rows = read_results(&run.join("results.csv")).unwrap();
-    rows.iter_mut().for_each(|row| (row.samples_per_s, row.seconds) = (None, None));
-    (tensors, rows.into_iter().map(|row| format!("{row:?}")).collect())
-}
-
 #[test]
 fn killed_at_random_moments_it_ends_like_one_left_alone() {
     let kills: usize = std::env::var("KILLS").ok().map_or(6, |kills| kills.parse().expect("KILLS: a number"));
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("data");
-    let shapes =
-        ShapesConfig { images: 24, val_images: 3, test_images: 1, size: 64, ..ShapesConfig::default() };
-    generate(&shapes, &root, &|_, _| ()).unwrap();
-    // Long enough that no run of the second kind ends before it was killed often enough.
-    let config = config(&root, 8 + kills / 2);
+    training::shapes(&root, 24, 3);
+    // Every source of chance is on, and after every epoch of a few steps there is a checkpoint, so that kills
+    // often fall into the writing.
+    let train = TrainConfig {
+        // Long enough that no run of the second kind ends before it was killed often enough.
+        epochs: 8 + kills / 2,
+        batch_size: 8,
+        warmup_epochs: 1,
+        shuffle_fraction: 0.5,
+        eval_limit: 4,
+        ..TrainConfig::default()
+    };
+    let config = training::config(&root, train);
     fs::write(folder.path().join("tiny.toml"), config.to_toml()).unwrap();
 
     let start = Instant::now();
@@ -136,11 +114,12 @@ fn killed_at_random_moments_it_ends_like_one_left_alone() {
          nothing; left alone it takes {:.1} s",
         straight.as_secs_f64()
     );
-    for (name, (found, expected)) in ["model", "ema", "optimizer"].iter().zip(found.0.iter().zip(&expected.0))
+    for (name, (found, expected)) in
+        ["model", "ema", "optimizer"].iter().zip(found.tensors.iter().zip(&expected.tensors))
     {
         println!("{name}.safetensors: {}", if found == expected { "equal" } else { "DIFFERENT" });
     }
-    println!("results.csv: {}", if found.1 == expected.1 { "equal" } else { "DIFFERENT" });
+    println!("results.csv: {}", if found.results == expected.results { "equal" } else { "DIFFERENT" });
     assert!(found == expected);
 }
 

@@ -80,6 +80,12 @@ fn calls_are_remembered_and_never_made() {
         (b"\x8c\x08builtins\x8c\x04eval\x93\x8c\x031+1\x85R.", "builtins", "eval"),
         (b"(S'true'\nios\nsystem\n.", "os", "system"),
         (b"(cos\nsystem\nS'true'\no.", "os", "system"),
+        (b"cposix\nsystem\n(S'true'\ntR.", "posix", "system"),
+        (b"csubprocess\nPopen\n(S'true'\ntR.", "subprocess", "Popen"),
+        (b"cbuiltins\ngetattr\n(S'x'\nS'y'\ntR.", "builtins", "getattr"),
+        // Of an allowed module, too, only what is named is allowed.
+        (b"ccollections\nabc\n)R.", "collections", "abc"),
+        (b"ccollections\nOrderedDict.fromkeys\n)R.", "collections", "OrderedDict.fromkeys"),
     ] {
         assert_eq!(
             read(bytes),
@@ -140,11 +146,15 @@ fn size_is_bounded_and_nesting_does_no_harm() {
 
     let marks = vec![b'('; 20_000];
     assert!(matches!(read(&marks), Err(PickleError::Limit { what: "open marks", .. })));
-    let few = Limits { bytes: 100, ..Limits::default() };
-    assert_eq!(
-        Pickle::read(PROTOCOLS[0], &[], few).map(|_| ()),
-        Err(PickleError::Limit { what: "bytes", limit: 100 })
-    );
+    for (few, what) in [
+        (Limits { bytes: 9, ..Limits::default() }, "bytes"),
+        (Limits { instructions: 9, ..Limits::default() }, "instructions"),
+        (Limits { memo: 9, ..Limits::default() }, "stored values"),
+        (Limits { nodes: 9, ..Limits::default() }, "values"),
+    ] {
+        let read = Pickle::read(PROTOCOLS[0], &[], few).map(|_| ());
+        assert_eq!(read, Err(PickleError::Limit { what, limit: 9 }));
+    }
 }
 
 #[test]

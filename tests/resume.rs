@@ -1,7 +1,11 @@
 //! A training that is stopped and resumed ends bit for bit like one that is not.
 
-#[path = "common/tiny.rs"]
-mod tiny;
+#[path = "common/end.rs"]
+mod end;
+#[path = "common/trainer.rs"]
+mod trainer;
+#[path = "common/training.rs"]
+mod training;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,20 +13,15 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use partial_res::checkpoint::Checkpoint;
-use partial_res::config::{Config, DataConfig, Task, TrainConfig};
+use partial_res::config::{Config, Task, TrainConfig};
 use partial_res::report::{Log, Weights, read_results};
-use partial_res::shapes::{ShapesConfig, generate};
 use partial_res::train::{Outcome, RunFolder, TrainError, Trainer};
 
-/// A network that learns nothing, quickly, with every source of chance switched on.
+use end::{End, end};
+use trainer::{begin, resume};
+
+/// Every source of chance is switched on.
 fn config(root: &Path) -> Config {
-    let model = tiny::model();
-    let data = DataConfig {
-        root: root.into(),
-        dataset: "refshapes-unc".into(),
-        image_size: 64,
-        ..DataConfig::default()
-    };
     let train = TrainConfig {
         epochs: 3,
         batch_size: 4,
@@ -33,38 +32,17 @@ fn config(root: &Path) -> Config {
         log_every: 3,
         ..TrainConfig::default()
     };
-    Config { model, data, train }
+    training::config(root, train)
 }
 
 fn data(root: &Path) {
-    let shapes =
-        ShapesConfig { images: 12, val_images: 3, test_images: 1, size: 64, ..ShapesConfig::default() };
-    generate(&shapes, root, &|_, _| ()).expect("RefShapes");
+    training::shapes(root, 12, 3);
 }
 
-fn begin(config: Config, folder: PathBuf) -> Trainer {
-    let run = RunFolder::at(folder, &config).expect("a run folder");
-    Trainer::begin(config, run, Weights::Raw, &Device::Cpu, Log::quiet()).expect("a trainer")
-}
-
-fn resume(folder: &Path) -> Trainer {
-    let checkpoint = Checkpoint::open(folder).expect("a checkpoint");
-    Trainer::resume(&checkpoint, &Device::Cpu, Log::quiet()).expect("a trainer")
-}
-
-/// The bytes of the last checkpoint's tensors.
-fn tensors(run: &Path) -> Vec<Vec<u8>> {
-    let folder = Checkpoint::open(run).expect("a checkpoint").folder;
-    ["model", "ema", "optimizer"]
-        .map(|name| std::fs::read(folder.join(format!("{name}.safetensors"))).expect("tensors"))
-        .to_vec()
-}
-
-/// `results.csv` without what the clock says.
-fn results(run: &Path) -> Vec<String> {
-    let mut rows = read_results(&run.join("results.csv")).expect("results");
-    rows.iter_mut().for_each(|row| (row.samples_per_s, row.seconds) = (None, None));
-    rows.into_iter().map(|row| format!("{row:?}")).collect()
+fn same(run: &Path, expected: &End) {
+    let found = end(run);
+    assert_eq!(found.results, expected.results);
+    assert!(found.tensors == expected.tensors, "the tensors differ");
 }
 
 #[test]
@@ -87,7 +65,8 @@ fn stop_and_resume(epoch_steps: usize) {
     assert_eq!(trainer.run(&|_| false).expect("trained"), Outcome::Finished);
     let steps = trainer.state().step;
     assert!(if epoch_steps == 0 { steps >= 12 } else { steps == 3 * epoch_steps }, "{steps}");
-    assert_eq!(results(&straight).len(), 3 * 2 * 2, "epochs, weights, protocols");
+    let straight = end(&straight);
+    assert_eq!(straight.results.len(), 3 * 2 * 2, "epochs, weights, protocols");
 
     // Stopped in the middle of an epoch and at its last step; another number of workers.
     config.data.workers = 1;
@@ -100,18 +79,16 @@ fn stop_and_resume(epoch_steps: usize) {
     }
     assert_eq!(trainer.run(&|_| false).expect("trained"), Outcome::Finished);
     assert_eq!(trainer.state().step, steps);
-    assert_eq!(results(&pieces), results(&straight));
-    assert!(tensors(&pieces) == tensors(&straight), "the tensors differ");
+    same(&pieces, &straight);
 
     // What came after a checkpoint is forgotten: resumed from the one before the last, results.csv
     // loses rows and gets the same again.
     let before = Checkpoint::open(&pieces).expect("the last").folder;
     std::fs::remove_file(before.join("model.safetensors")).expect("removed");
     let mut trainer = resume(&pieces);
-    assert!(results(&pieces).len() < results(&straight).len());
+    assert!(end(&pieces).results.len() < straight.results.len());
     trainer.run(&|_| false).expect("trained");
-    assert_eq!(results(&pieces), results(&straight));
-    assert!(tensors(&pieces) == tensors(&straight), "the tensors differ");
+    same(&pieces, &straight);
 }
 
 #[test]
@@ -220,8 +197,7 @@ fn a_signal_finishes_the_step_saves_and_says_so() {
         wait_for("resume", || log().matches("resumed from").count() > resumed);
     }
     assert!(child.wait().expect("ended").success());
-    assert_eq!(results(&run), results(&straight));
-    assert!(tensors(&run) == tensors(&straight), "the tensors differ");
+    same(&run, &end(&straight));
 }
 
 /// `data.max_bad` is of an epoch, however often it is broken off.
@@ -268,7 +244,7 @@ fn unreadable_images_are_counted_across_pauses() {
 }
 
 #[test]
-fn the_log_names_the_parts_of_the_loss_and_a_stop_of_the_last_evaluation() {
+fn log_and_results_have_the_parts_of_the_loss_and_the_log_a_stop_of_the_last_evaluation() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("data");
     data(&root);
@@ -293,4 +269,13 @@ fn the_log_names_the_parts_of_the_loss_and_a_stop_of_the_last_evaluation() {
     let sum = number("(tokens") + 0.5 * number("grounding");
     assert!((number("loss") - sum).abs() < 2e-4, "{line}");
     assert!(text.contains("stopped in the last evaluation") && text.contains("next: "), "{text}");
+
+    let rows = read_results(&folder.path().join("run/results.csv")).expect("results");
+    for row in &rows {
+        let [tokens, grounding, others @ ..] = row.loss_parts;
+        let sum = tokens.expect("tokens") + 0.5 * grounding.expect("grounding");
+        assert!((row.loss.expect("a loss") - sum).abs() < 1e-4, "{row:?}");
+        assert_eq!(others[1..], [None; 2], "attention and pretext are off");
+    }
+    assert_eq!(rows.len(), 4, "weights and protocols");
 }

@@ -44,8 +44,9 @@ fn weights() -> impl Strategy<Value = Weights> {
 fn row() -> impl Strategy<Value = ResultRow> {
     let protocol = prop_oneof![Just(Protocol::Standard), Just(Protocol::Reference)];
     let cells = prop::array::uniform12(prop::option::of(number()));
-    (any::<(u32, u32)>(), "[a-zA-Z0-9 _\"']{0,9}", weights(), protocol, cells).prop_map(
-        |((epoch, step), split, weights, protocol, cells)| {
+    let parts = prop::array::uniform5(prop::option::of(number()));
+    (any::<(u32, u32)>(), "[a-zA-Z0-9 _\"']{0,9}", weights(), protocol, cells, parts).prop_map(
+        |((epoch, step), split, weights, protocol, cells, loss_parts)| {
             let [miou, oiou, p50, p60, p70, p80, p90, box_acc, loss, lr, samples_per_s, seconds] = cells;
             ResultRow {
                 epoch: epoch as usize,
@@ -62,6 +63,7 @@ fn row() -> impl Strategy<Value = ResultRow> {
                 p90,
                 box_acc,
                 loss,
+                loss_parts,
                 lr,
                 samples_per_s,
                 seconds,
@@ -224,7 +226,7 @@ proptest! {
         model in tensors(),
         optimizer in prop::option::of(tensors()),
         scores in vec(row(), 0..3),
-        counters in any::<(u32, u32, u32, u64)>(),
+        counters in (any::<u32>(), any::<u32>(), any::<u32>(), 0u64..1 << 50),
         numbers in (number(), number(), prop::option::of(number())),
         words in vec(text(), 0..5),
         lr in 0.0f64..1.0,

@@ -44,6 +44,16 @@ pub enum CheckpointError {
     #[error("{path} has format {found}, this program reads up to {known}; use a newer partial-res")]
     TooNew { path: PathBuf, found: u32, known: u32 },
 
+    #[error(
+        "{path}: {field} is {found}, which no training reaches; the checkpoint was changed after it was written"
+    )]
+    Counter { path: PathBuf, field: &'static str, found: u64 },
+
+    #[error(
+        "{path} has {bytes} bytes, but config.toml and vocabulary.json beside it tell of a network of {parameters} parameters; they don't belong together"
+    )]
+    Size { path: PathBuf, parameters: usize, bytes: u64 },
+
     #[error(transparent)]
     Config(#[from] ConfigError),
 

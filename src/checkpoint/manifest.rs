@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -80,6 +80,9 @@ impl Manifest {
             return Err(CheckpointError::TooNew { path, found, known: FORMAT });
         }
         for (name, expected) in &manifest.files {
+            if !is_plain(name) {
+                return Ok(Err(format!("{MANIFEST} lists {name:?}, which is no name of a file beside it")));
+            }
             if let Some(problem) = problem(&folder.join(name), name, expected)? {
                 return Ok(Err(problem));
             }
@@ -88,11 +91,21 @@ impl Manifest {
     }
 }
 
+/// Whether it is a file of the folder, not a path to somewhere else.
+fn is_plain(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!((components.next(), components.next()), (Some(Component::Normal(only)), None) if only == name)
+}
+
 fn problem(path: &Path, name: &str, expected: &Entry) -> Result<Option<String>, CheckpointError> {
-    match Entry::of(path, expected.resume) {
-        Ok(found) if found == *expected => Ok(None),
-        Ok(found) if found.bytes != expected.bytes => {
-            Ok(Some(format!("{name} has {} bytes, {} were written", found.bytes, expected.bytes)))
+    let found = std::fs::metadata(path).and_then(|file| match file.len() == expected.bytes {
+        true => Entry::of(path, expected.resume).map(|found| (found.bytes, found == *expected)),
+        false => Ok((file.len(), false)),
+    });
+    match found {
+        Ok((_, true)) => Ok(None),
+        Ok((bytes, _)) if bytes != expected.bytes => {
+            Ok(Some(format!("{name} has {bytes} bytes, {} were written", expected.bytes)))
         }
         Ok(_) => Ok(Some(format!("{name} differs from its checksum"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -12,6 +12,7 @@ use super::store::{CONFIG, EMA, MODEL, OPTIMIZER, STATE, VOCABULARY, steps};
 use super::{CheckpointError, TrainState, load_all};
 use crate::config::Config;
 use crate::model::Network;
+use crate::model::info::parts;
 use crate::report::Weights;
 use crate::text::Vocabulary;
 
@@ -80,7 +81,10 @@ impl Checkpoint {
             move |source| CheckpointError::Json { path, by, source }
         };
         let vocabulary = serde_json::from_str(&text(VOCABULARY)?).map_err(json_error(VOCABULARY))?;
-        let state = serde_json::from_str(&text(STATE)?).map_err(json_error(STATE))?;
+        let state: TrainState = serde_json::from_str(&text(STATE)?).map_err(json_error(STATE))?;
+        if let Some((field, found)) = state.overflow() {
+            return Err(CheckpointError::Counter { path: folder.join(STATE), field, found });
+        }
         Ok(Self { config, vocabulary, state, warnings, manifest, folder })
     }
 
@@ -104,8 +108,26 @@ impl Checkpoint {
         if self.has_average() { Weights::Ema } else { Weights::Raw }
     }
 
+    /// Whether the file of the weights is large enough for the network of the configuration. Asked before
+    /// memory is taken for that network: the folder may come from anywhere.
+    pub fn check_size(&self) -> Result<(), CheckpointError> {
+        let parts = parts(&self.config.model, self.vocabulary.len(), 0, (0, 0));
+        let parameters: usize = parts.iter().map(|part| part.parameters).sum();
+        let path = self.folder.join(MODEL);
+        let bytes = match fs::metadata(&path) {
+            Ok(file) => file.len(),
+            Err(source) => return Err(CheckpointError::Read { path, source }),
+        };
+        // Two bytes are half precision.
+        match 2 * parameters as u64 <= bytes {
+            true => Ok(()),
+            false => Err(CheckpointError::Size { path, parameters, bytes }),
+        }
+    }
+
     /// The network with one set of its weights, for inference.
     pub fn network(&self, which: Weights, device: &Device) -> Result<Network, CheckpointError> {
+        self.check_size()?;
         let (words, model) = (self.vocabulary.len(), &self.config.model);
         let (_, parameters) = Network::create(model, words, 0, device)?;
         load_all(&parameters, self, which, model)?;

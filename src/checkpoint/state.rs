@@ -1,5 +1,6 @@
 //! Where a training stands.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub struct TrainState {
     /// Sum of the losses of the batches since the last evaluation, and their number.
     pub loss_sum: f64,
     pub loss_batches: usize,
+    /// The same of what these losses are made of, by name; none where it is the tokens' alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loss_parts: BTreeMap<String, (f64, usize)>,
     /// Rows trained on since the last evaluation, and the seconds that took.
     pub samples: usize,
     pub sample_seconds: f64,
@@ -41,4 +45,19 @@ pub struct TrainState {
     pub best_det: Option<f64>,
     /// The rows of `results.csv`.
     pub scores: Vec<ResultRow>,
+}
+
+impl TrainState {
+    /// A counter that no training reaches, and what it says. Reckoning on with it would overflow.
+    pub(super) fn overflow(&self) -> Option<(&'static str, u64)> {
+        let counters = [
+            ("epoch", self.epoch as u64),
+            ("batch", self.batch as u64),
+            ("step", self.step as u64),
+            ("ema_updates", self.ema_updates),
+            ("loss_batches", self.loss_batches as u64),
+            ("samples", self.samples as u64),
+        ];
+        counters.into_iter().find(|(_, count)| *count > 1 << 50)
+    }
 }

@@ -161,3 +161,47 @@ fn a_kill_leaves_nothing_that_matters() {
     store_in(folder.path());
     assert!(!half.exists());
 }
+
+/// A checkpoint that contradicts itself, but not its checksums.
+fn stranger(folder: &Path, config: &Config, state: &TrainState) {
+    let tensor = Tensor::zeros(2, candle_core::DType::F32, &Device::Cpu).expect("a tensor");
+    let snapshot = Snapshot {
+        config,
+        vocabulary: &Vocabulary::build(["a red star"]),
+        state,
+        model: HashMap::from([("head.weight".to_owned(), tensor)]),
+        ema: None,
+        optimizer: None,
+    };
+    snapshot.write(folder).expect("written");
+}
+
+#[test]
+fn a_folder_from_a_stranger_takes_no_more_than_it_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("step-1");
+
+    let mut config = Config::default();
+    (config.model.d_model, config.model.feed_forward) = (1 << 16, 1 << 16);
+    stranger(&place, &config, &TrainState::default());
+    let checkpoint = Checkpoint::open(&place).expect("a checkpoint");
+    let error = checkpoint.network(Weights::Raw, &Device::Cpu).expect_err("terabytes").to_string();
+    assert!(error.contains("model.safetensors has ") && error.contains("don't belong together"), "{error}");
+
+    config.model.d_model = 1 << 40;
+    let written = config.to_toml();
+    let error = Config::from_toml(&written, "config.toml").expect_err("a width").to_string();
+    assert!(error.contains("`model.d_model` = 1099511627776: must be at most 65536"), "{error}");
+
+    stranger(&place, &Config::default(), &TrainState { epoch: usize::MAX, ..TrainState::default() });
+    assert!(message(&place).contains("state.json: epoch is 18446744073709551615"));
+
+    // Names of files elsewhere are not read, let alone without end.
+    stranger(&place, &Config::default(), &TrainState::default());
+    let manifest = fs::read_to_string(place.join("manifest.json")).expect("the manifest");
+    for name in ["../step-1/state.json", "/dev/zero", "a/b", ".."] {
+        fs::write(place.join("manifest.json"), manifest.replace("state.json", name)).expect("written");
+        let error = message(&place);
+        assert!(error.contains(&format!("lists {name:?}, which is no name of a file beside it")), "{error}");
+    }
+}

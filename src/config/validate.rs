@@ -16,6 +16,7 @@ fn demand(
 }
 
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    bounds(config)?;
     let (model, data, train) = (&config.model, &config.data, &config.train);
     let d = model.d_model;
     demand(
@@ -130,6 +131,53 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         ("train.keep", train.keep),
     ] {
         demand(every > 0, key, every, "must be at least 1")?;
+    }
+    Ok(())
+}
+
+/// Widths of layers, and rows of tables.
+const WIDTH: usize = 1 << 16;
+/// Layers of a kind.
+const LAYERS: usize = 1000;
+/// Epochs, steps, rows.
+const COUNT: usize = 1_000_000_000;
+
+/// No network or training comes near these. A configuration that came with a stranger's checkpoint must
+/// not take all memory, nor let counters overflow.
+fn bounds(config: &Config) -> Result<(), ConfigError> {
+    let (model, data, train) = (&config.model, &config.data, &config.train);
+    let largest = |list: &[usize]| list.iter().copied().max().unwrap_or(0);
+    for (key, found, most) in [
+        ("model.d_model", model.d_model, WIDTH),
+        ("model.vertices", model.vertices, WIDTH),
+        ("model.bins", model.bins, WIDTH),
+        ("model.encoder_layers", model.encoder_layers, LAYERS),
+        ("model.decoder_layers", model.decoder_layers, LAYERS),
+        ("model.feed_forward", model.feed_forward, WIDTH),
+        ("model.point_hidden", largest(&model.point_hidden), WIDTH),
+        ("model.darknet.widths", largest(&model.darknet.widths), WIDTH),
+        ("model.darknet.blocks", largest(&model.darknet.blocks), LAYERS),
+        ("model.darknet.tail", model.darknet.tail, LAYERS),
+        ("model.language.word_dim", model.language.word_dim, WIDTH),
+        ("model.language.hidden", model.language.hidden, WIDTH),
+        ("model.auxiliary.pretext_classes", largest(&model.auxiliary.pretext_classes), WIDTH),
+        ("model.auxiliary.pretext_classes", model.auxiliary.pretext_classes.len(), LAYERS),
+        ("data.image_size", data.image_size, 1 << 14),
+        ("data.max_words", data.max_words, WIDTH),
+        ("data.referents_per_image", data.referents_per_image, WIDTH),
+        ("data.workers", data.workers, 1024),
+        ("train.epochs", train.epochs, COUNT),
+        ("train.epoch_steps", train.epoch_steps, COUNT),
+        ("train.batch_size", train.batch_size, WIDTH),
+        ("train.accumulate", train.accumulate, COUNT),
+        ("train.warmup_epochs", train.warmup_epochs, COUNT),
+        ("train.warmup_steps", train.warmup_steps, COUNT),
+        ("train.eval_every", train.eval_every, COUNT),
+        ("train.log_every", train.log_every, COUNT),
+        ("train.save_every", train.save_every, COUNT),
+        ("train.keep", train.keep, COUNT),
+    ] {
+        demand(found <= most, key, found, format!("must be at most {most}"))?;
     }
     Ok(())
 }

@@ -54,7 +54,9 @@ pub fn convert_vectors(
     let missing = vocabulary.tokens().iter().zip(&rows).filter(|(_, row)| row.is_none());
     let missing: Vec<String> = missing.map(|(token, _)| token.clone()).collect();
     if missing.len() == vocabulary.len() {
-        let problem = "it has none of the vocabulary's words".to_owned();
+        let problem = "it has none of the vocabulary's words; expected a GloVe text file (a word and its numbers in each line), \
+                       or the folder of a spaCy model"
+            .to_owned();
         return Err(ConvertError::Content { path: source.into(), problem });
     }
     let values = rows.into_iter().flat_map(|row| row.unwrap_or_else(|| vec![0.0; dim])).collect();

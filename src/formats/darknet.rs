@@ -61,7 +61,9 @@ pub struct DarknetWeights {
 pub enum DarknetError {
     #[error("the file ends inside its header: {found} bytes, a header has 16 or 20")]
     Header { found: usize },
-    #[error("not a DarkNet weights file: version {major}.{minor} in the header")]
+    #[error(
+        "not a DarkNet weights file: version {major}.{minor} in the header; a PyTorch file (.pth) is for `cargo convert checkpoint`"
+    )]
     Version { major: i32, minor: i32 },
     #[error(
         "the file ends too early: `{tensor}` needs {expected} bytes, {found} are left (complete layers: {complete}); \

@@ -53,9 +53,12 @@ impl SpacyVectors {
         let &[rows, dim] = shape.as_slice() else {
             return Err(table(format!("shape {shape:?}, expected a row of numbers for each word")));
         };
+        if dim == 0 || dim > MAX_DIM {
+            return Err(table(format!("{dim} numbers for each word, expected 1 to {MAX_DIM}")));
+        }
         let expected = rows as u128 * dim as u128 * 4 + header as u128;
         let found = file.metadata().map_err(read)?.len();
-        if u128::from(found) != expected || dim == 0 || dim > MAX_DIM {
+        if u128::from(found) != expected {
             return Err(table(format!("{found} bytes, but {rows} x {dim} numbers need {expected}")));
         }
         let keys = read_keys(&vocab.join("key2row"))?;

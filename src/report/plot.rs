@@ -7,12 +7,12 @@ use image::RgbImage;
 use plotters::prelude::*;
 
 use super::axes::{self, Area, FONT, colour, failed, legend};
-use super::{Protocol, ReportError, ResultRow, Weights, read_results, save_picture};
+use super::{LOSS_PARTS, Protocol, ReportError, ResultRow, Weights, read_results, save_picture};
 
 const PANEL: (u32, u32) = (620, 500);
 
-/// Draws the curves of `results.csv` into a PNG: training loss and learning rate, mIoU, box accuracy,
-/// each against epochs.
+/// Draws the curves of `results.csv` into a PNG: training loss, its parts and learning rate, mIoU, box
+/// accuracy, each against epochs.
 pub fn plot_results(csv: &Path, png: &Path) -> Result<(), ReportError> {
     let rows = read_results(csv)?;
     if rows.is_empty() {
@@ -24,6 +24,11 @@ pub fn plot_results(csv: &Path, png: &Path) -> Result<(), ReportError> {
 /// The curves as a picture. A panel without a value is left out.
 pub fn draw_results(rows: &[ResultRow]) -> Result<RgbImage, ReportError> {
     let loss: Curve = rows.iter().filter_map(|row| Some((row.epoch as f64, row.loss?))).collect();
+    let parts = LOSS_PARTS.iter().enumerate().map(|(i, name)| {
+        let points = rows.iter().filter_map(|row| Some((row.epoch as f64, row.loss_parts[i]?)));
+        (*name, points.collect::<Curve>())
+    });
+    let parts: Vec<(&str, Curve)> = parts.filter(|(_, curve)| !curve.is_empty()).collect();
     let lr: Curve = rows.iter().filter_map(|row| Some((row.epoch as f64, row.lr?))).collect();
     let miou = score_curves(rows, |row| row.miou);
     let boxes = score_curves(rows, |row| row.box_acc);
@@ -35,7 +40,7 @@ pub fn draw_results(rows: &[ResultRow]) -> Result<RgbImage, ReportError> {
         let mut areas = root.split_evenly((1, count)).into_iter();
         let mut next = |shown: bool| if shown { areas.next() } else { None };
         if let Some(area) = next(panels[0]) {
-            draw_loss(&area, &loss, &lr)?;
+            draw_loss(&area, &loss, &parts, &lr)?;
         }
         if let Some(area) = next(panels[1]) {
             draw_scores(&area, "Masks (standard protocol)", "mIoU, %", &miou)?;
@@ -76,8 +81,10 @@ fn whole(epoch: &f64) -> String {
     if (epoch - epoch.round()).abs() < 1e-6 { format!("{epoch:.0}") } else { String::new() }
 }
 
-fn draw_loss(area: &Area<'_>, loss: &Curve, lr: &Curve) -> Result<(), ReportError> {
-    let finite: Vec<f64> = loss.iter().map(|p| p.1).filter(|v| v.is_finite()).collect();
+/// The loss, what it is made of (thin, before the weights), and the learning rate.
+fn draw_loss(area: &Area<'_>, loss: &Curve, parts: &[(&str, Curve)], lr: &Curve) -> Result<(), ReportError> {
+    let drawn = loss.iter().chain(parts.iter().flat_map(|(_, curve)| curve));
+    let finite: Vec<f64> = drawn.map(|p| p.1).filter(|v| v.is_finite()).collect();
     let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
     let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let room = (0.06 * (high - low)).max(0.02 * high.abs()).max(1e-6);
@@ -118,13 +125,17 @@ fn draw_loss(area: &Area<'_>, loss: &Curve, lr: &Curve) -> Result<(), ReportErro
         .map_err(failed)?
         .label("learning rate")
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], rate_style));
-    let style = colour(1).stroke_width(2);
-    let finite: Curve = loss.iter().copied().filter(|p| p.1.is_finite()).collect();
-    chart
-        .draw_series(LineSeries::new(finite, style).point_size(2))
-        .map_err(failed)?
-        .label("loss")
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
+    let total = std::iter::once(("loss", loss, colour(1).stroke_width(2)));
+    // Colours 1 and 7 are taken.
+    let parts = parts.iter().zip(2..).map(|((name, curve), i)| (*name, curve, colour(i).stroke_width(1)));
+    for (name, curve, style) in total.chain(parts) {
+        let finite: Curve = curve.iter().copied().filter(|p| p.1.is_finite()).collect();
+        chart
+            .draw_series(LineSeries::new(finite, style).point_size(2))
+            .map_err(failed)?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
+    }
     legend(&mut chart, SeriesLabelPosition::UpperRight)
 }
 
@@ -206,6 +217,11 @@ mod tests {
                 "no curve of {epochs} epochs"
             );
         }
+        let parted =
+            |row: ResultRow| ResultRow { loss_parts: [row.loss, None, None, Some(0.5), None], ..row };
+        let picture = draw_results(&run(9).into_iter().map(parted).collect::<Vec<_>>()).expect("drawn");
+        let [r, g, b] = PALETTE[3];
+        assert!(picture.pixels().filter(|p| p.0 == [r, g, b]).count() > 20, "no curve of a part");
         let odd = ResultRow { loss: Some(f64::NAN), ..run(1).remove(0) };
         draw_results(&[odd]).expect("a loss that is no number leaves a gap");
     }

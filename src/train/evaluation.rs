@@ -4,7 +4,7 @@ use super::{TrainError, Trainer};
 use crate::checkpoint::{Mark, Snapshot, TrainState};
 use crate::eval::{Drawings, EvalOptions, evaluate};
 use crate::parallel::world;
-use crate::report::{Protocol, Weights, append_results, plot_results};
+use crate::report::{LOSS_PARTS, Protocol, Weights, append_results, plot_results};
 
 /// Pictures of answers at each evaluation.
 const DRAWINGS: usize = 6;
@@ -38,6 +38,10 @@ impl Trainer {
         let state = &mut self.state;
         for row in &mut rows {
             row.loss = (state.loss_batches > 0).then(|| state.loss_sum / state.loss_batches as f64);
+            row.loss_parts = LOSS_PARTS.map(|name| {
+                let &(sum, batches) = state.loss_parts.get(name)?;
+                (batches > 0).then(|| sum / batches as f64)
+            });
             row.lr = Some(state.lr);
             row.samples_per_s =
                 (state.sample_seconds > 0.0).then(|| state.samples as f64 / state.sample_seconds);
@@ -46,6 +50,7 @@ impl Trainer {
         append_results(&self.run.results(), &rows)?;
         state.scores.extend(rows);
         (state.loss_sum, state.loss_batches, state.samples, state.sample_seconds) = (0.0, 0, 0, 0.0);
+        state.loss_parts.clear();
         self.log.line(format!("after epoch {epoch}\n{}", report.table()))?;
         plot_results(&self.run.results(), &self.run.curves())?;
 

@@ -63,6 +63,7 @@ impl Trainer {
         let run = RunFolder::of_checkpoint(&checkpoint.folder)?;
         let log = if world().is_root() { log.with_file(&run.log())? } else { log };
         checkpoint.warnings.iter().try_for_each(|warning| log.line(warning))?;
+        checkpoint.check_size()?;
         let config = checkpoint.config.clone();
         let (train, val) = datasets(&config, Some(&checkpoint.vocabulary))?;
         let load = |config: &Config, _: &Dataset, parameters: &Parameters, _: &Log| {

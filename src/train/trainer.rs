@@ -216,7 +216,12 @@ impl Trainer {
             interval.accuracy = Accuracy::of(cfg, &losses.logits, &losses.sequences, &batch.row_pad_hw())?;
         }
         interval.loss(value);
-        interval.parts(parts(&losses)?);
+        let parts = parts(&losses)?;
+        for &(name, part) in &parts {
+            let (sum, batches) = self.state.loss_parts.entry(name.to_owned()).or_default();
+            (*sum, *batches) = (*sum + part, *batches + 1);
+        }
+        interval.parts(parts);
         self.state.loss_sum += value;
         self.state.loss_batches += 1;
         let gradients = Gradients::take(&mut losses.total.backward()?, &self.trainable)?;

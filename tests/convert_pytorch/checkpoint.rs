@@ -5,26 +5,19 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use partial_res::checkpoint::{Checkpoint, TrainState};
-use partial_res::config::{Config, DataConfig, ModelConfig, TrainConfig};
+use partial_res::config::{Config, ModelConfig, TrainConfig};
 use partial_res::convert::{CheckpointRequest, ConvertError, Output, convert_checkpoint};
 use partial_res::model::Network;
 use partial_res::nn::Parameter;
-use partial_res::report::{Log, Weights};
-use partial_res::shapes::{ShapesConfig, generate};
 use partial_res::text::Vocabulary;
-use partial_res::train::{RunFolder, Trainer};
 
+use super::end::end;
+use super::saved::as_pytorch;
 use super::torch_file::{Py, legacy};
+use super::trainer::{begin, resume};
+use super::training;
 
 fn config(root: &Path) -> Config {
-    let mut model = super::tiny::model();
-    model.language.trainable_words = false;
-    let data = DataConfig {
-        root: root.into(),
-        dataset: "refshapes-unc".into(),
-        image_size: 64,
-        ..DataConfig::default()
-    };
     let train = TrainConfig {
         epochs: 2,
         batch_size: 4,
@@ -34,75 +27,9 @@ fn config(root: &Path) -> Config {
         keep: 9,
         ..TrainConfig::default()
     };
-    Config { model, data, train }
-}
-
-fn tensors(checkpoint: &Checkpoint, which: Weights, prefix: &str) -> Py {
-    let mut tensors: Vec<_> = checkpoint.weights(which).unwrap().into_iter().collect();
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    Py::dict(tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), Py::Tensor(tensor))))
-}
-
-/// The checkpoint as the reference would have saved it: where the backbone has a rate of its own, with
-/// the parameters in two groups, the backbone's last.
-fn as_pytorch(checkpoint: &Checkpoint) -> Vec<u8> {
-    let config = &checkpoint.config;
-    let train = &config.train;
-    let words = checkpoint.vocabulary.len();
-    let (_, parameters) = Network::create(&config.model, words, 0, &Device::Cpu).unwrap();
-    let mut ordered = parameters.trainable();
-    let two = train.backbone_lr_factor != 1.0;
-    let is_backbone = |parameter: &Parameter| two && parameter.name.starts_with("vis_enc.");
-    ordered.sort_by_key(is_backbone);
-    let others = ordered.iter().filter(|parameter| !is_backbone(parameter)).count() as i64;
-
-    let state = checkpoint.optimizer().unwrap();
-    let moments = ordered.iter().enumerate().map(|(i, parameter)| {
-        let moment = |key: &str| Py::Tensor(state[&format!("{}.{key}", parameter.name)].clone());
-        let steps = state[&format!("{}.step", parameter.name)].to_dtype(DType::F32).unwrap();
-        let entry = [
-            ("step", Py::Tensor(steps.get(0).unwrap())),
-            ("exp_avg", moment("exp_avg")),
-            ("exp_avg_sq", moment("exp_avg_sq")),
-            ("max_exp_avg_sq", moment("max_exp_avg_sq")),
-        ];
-        (Py::Int(i as i64), Py::dict(entry.map(|(key, value)| (key.to_owned(), value))))
-    });
-    let group = |lr: f64, members: std::ops::Range<i64>| {
-        let group = [
-            ("lr", Py::Float(lr / 2.0)),
-            ("initial_lr", Py::Float(lr)),
-            ("betas", Py::List(train.betas.map(Py::Float).into())),
-            ("eps", Py::Float(train.eps)),
-            ("weight_decay", Py::Int(0)),
-            ("amsgrad", Py::Bool(true)),
-            ("params", Py::List(members.map(Py::Int).collect())),
-        ];
-        Py::dict(group.map(|(key, value)| (key.to_owned(), value)))
-    };
-    let mut groups = vec![group(train.lr, 0..others)];
-    if two {
-        groups.push(group(train.lr * train.backbone_lr_factor, others..ordered.len() as i64));
-    }
-    let optimizer = [("state", Py::Dict(moments.collect())), ("param_groups", Py::List(groups))];
-    let entries = [
-        ("epoch", Py::Int(checkpoint.state.epoch as i64 - 1)),
-        ("miou", Py::Float(30.0)),
-        ("best_miou", Py::Float(31.5)),
-        ("d_acc", Py::Float(0.0)),
-        ("amp", Py::Bool(false)),
-        ("scheduler", Py::None),
-        ("state_dict", tensors(checkpoint, Weights::Raw, "module.")),
-        ("ema_state_dict", tensors(checkpoint, Weights::Ema, "")),
-        ("optimizer", Py::dict(optimizer.map(|(key, value)| (key.to_owned(), value)))),
-    ];
-    legacy(&Py::dict(entries.map(|(key, value)| (key.to_owned(), value))))
-}
-
-fn contents(run: &Path) -> [Vec<u8>; 3] {
-    let folder = Checkpoint::open(run).unwrap().folder;
-    ["model", "ema", "optimizer"]
-        .map(|name| std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap())
+    let mut config = training::config(root, train);
+    config.model.language.trainable_words = false;
+    config
 }
 
 #[test]
@@ -123,17 +50,12 @@ fn a_backbone_with_a_rate_of_its_own_goes_on_too() {
 fn goes_on(config: impl Fn(&Path) -> Config) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("data");
-    let shapes =
-        ShapesConfig { images: 8, val_images: 2, test_images: 1, size: 64, ..ShapesConfig::default() };
-    generate(&shapes, &root, &|_, _| ()).unwrap();
+    training::shapes(&root, 8, 2);
     let config = config(&root);
     let ours = folder.path().join("ours");
-    let run = RunFolder::at(ours.clone(), &config).unwrap();
-    let mut trainer = Trainer::begin(config.clone(), run, Weights::Raw, &Device::Cpu, Log::quiet()).unwrap();
-    trainer.run(&|state: &TrainState| state.step == 3).unwrap();
+    begin(config.clone(), ours.clone()).run(&|state: &TrainState| state.step == 3).unwrap();
     // The reference saves between epochs: go on to the end of the first.
-    let mut trainer = Trainer::resume(&Checkpoint::open(&ours).unwrap(), &Device::Cpu, Log::quiet()).unwrap();
-    trainer.run(&|state: &TrainState| state.epoch == 1).unwrap();
+    resume(&ours).run(&|state: &TrainState| state.epoch == 1).unwrap();
     let first = std::fs::read_dir(ours.join("checkpoints")).unwrap().flatten().map(|entry| entry.path());
     let first = first
         .filter(|path| path.is_dir())
@@ -171,23 +93,31 @@ fn goes_on(config: impl Fn(&Path) -> Config) {
     assert_eq!(converted.config, first.config);
     assert_eq!((converted.state.best_segm, converted.state.best_det), (Some(31.5), None));
     assert_eq!((converted.state.epoch, converted.state.step), (1, first.state.step));
-    assert_eq!(contents(&out), contents(&first.folder));
+    assert!(end(&out).tensors == end(&first.folder).tensors);
     let best = Checkpoint::open(&out.join("checkpoints/segm_best")).unwrap();
     assert_eq!(best.folder, converted.folder);
 
     for run in [&out, &first.folder] {
-        let checkpoint = Checkpoint::open(run).unwrap();
-        Trainer::resume(&checkpoint, &Device::Cpu, Log::quiet()).unwrap().run(&|_| false).unwrap();
+        resume(run).run(&|_| false).unwrap();
     }
     assert!(Checkpoint::open(&out).unwrap().state.step > converted.state.step);
-    assert_eq!(contents(&out), contents(&ours));
+    assert!(end(&out).tensors == end(&ours).tensors);
 
     let again = convert_checkpoint(request.clone()).unwrap_err();
     assert!(matches!(again, ConvertError::Exists { .. }), "{again}");
     let forced = CheckpointRequest { output: Output { force: true }, ..request.clone() };
     convert_checkpoint(forced.clone()).unwrap();
-    let no_run = convert_checkpoint(CheckpointRequest { out: &root, ..forced }).unwrap_err();
+    let no_run = convert_checkpoint(CheckpointRequest { out: &root, ..forced.clone() }).unwrap_err();
     assert!(matches!(no_run, ConvertError::NoRun { .. }), "{no_run}");
+
+    let mut backwards = first;
+    backwards.config.train.lr = -1.0;
+    std::fs::write(&file, as_pytorch(&backwards)).unwrap();
+    let message = convert_checkpoint(forced).unwrap_err().to_string();
+    assert!(
+        message.contains("`train.lr` = -1: must be") && message.contains("--allow optimizer"),
+        "{message}"
+    );
 }
 
 /// Weights of a network with this configuration, without anything else.

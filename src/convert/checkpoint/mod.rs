@@ -126,6 +126,10 @@ pub fn convert_checkpoint(request: CheckpointRequest) -> Result<CheckpointReport
             Some(tensors)
         }
     };
+    // What the file says must make sense, or the checkpoint could be written but not read.
+    let config = config.with(&[]).map_err(|error| {
+        content(format!("the optimizer's settings: {error}; --allow optimizer leaves them out"))
+    })?;
     let unused = file.pairs(root).unwrap_or_default().iter().filter_map(|(key, _)| file.text(*key));
     let unused =
         if root == state_dict { Vec::new() } else { unused.filter(|k| !KNOWN.contains(k)).collect() };

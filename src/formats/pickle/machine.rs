@@ -21,7 +21,7 @@ impl<'a> Pickle<'a> {
             memo: HashMap::new(),
             nodes: Vec::new(),
         };
-        loop {
+        for _ in 0..limits.instructions {
             let step = machine.step();
             if machine.bytes.position > limits.bytes || (step.is_err() && bytes.len() > visible.len()) {
                 return Err(PickleError::Limit { what: "bytes", limit: limits.bytes });
@@ -30,6 +30,7 @@ impl<'a> Pickle<'a> {
                 return Ok(Self { nodes: machine.nodes, root, length: machine.bytes.position });
             }
         }
+        Err(PickleError::Limit { what: "instructions", limit: limits.instructions })
     }
 }
 

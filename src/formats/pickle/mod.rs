@@ -32,12 +32,14 @@ pub struct Limits {
     pub memo: usize,
     /// Marks that are open at the same time.
     pub marks: usize,
+    /// Instructions, each of which takes a bounded time and makes at most one value.
+    pub instructions: usize,
 }
 
 impl Default for Limits {
     /// Enough for a vocabulary or a checkpoint's table of contents many times over.
     fn default() -> Self {
-        Self { bytes: 256 << 20, nodes: 1 << 20, memo: 1 << 20, marks: 10_000 }
+        Self { bytes: 256 << 20, nodes: 1 << 20, memo: 1 << 20, marks: 10_000, instructions: 1 << 26 }
     }
 }
 

@@ -1,174 +1,17 @@
-//! Sample, label, pick: the commands between two trainings.
+//! `pick`: which of it become masks.
 
-#[path = "common/tiny.rs"]
-mod tiny;
-
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
-use partial_res::config::{Config, DataConfig, TrainConfig, Transform};
+use partial_res::config::Transform;
 use partial_res::data::Annotations;
 use partial_res::mask::Rle;
 use partial_res::pseudo::{
     Asked, Candidate, Criterion, Header, Judge, Masks, Method, PickOptions, Prediction, Predictions, pick,
 };
 use partial_res::report::Weights;
-use partial_res::shapes::{ShapesConfig, generate};
 use serde_json::Value;
 
-const DATASET: &str = "refshapes-unc";
-
-/// A small RefShapes.
-fn data() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("data");
-    let shapes =
-        ShapesConfig { images: 60, val_images: 3, test_images: 1, size: 64, ..ShapesConfig::default() };
-    generate(&shapes, &root, &|_, _| ()).unwrap();
-    (folder, root)
-}
-
-fn file(root: &Path, name: &str) -> PathBuf {
-    root.join("annotations").join(DATASET).join(name)
-}
-
-fn program(arguments: &[&str], root: &Path) -> Command {
-    let mut command = Command::cargo_bin("partial-res").unwrap();
-    command.args(arguments).current_dir(root.parent().unwrap());
-    command
-}
-
-fn succeed(arguments: &[&str], root: &Path) -> String {
-    let done = program(arguments, root).assert().success();
-    String::from_utf8(done.get_output().stdout.clone()).unwrap()
-}
-
-fn fail(arguments: &[&str], root: &Path) -> String {
-    let done = program(arguments, root).assert().failure();
-    String::from_utf8(done.get_output().stderr.clone()).unwrap()
-}
-
-fn records(annotations: &Annotations, split: &str) -> Vec<String> {
-    annotations.records(split).unwrap().map(str::to_owned).collect()
-}
-
-fn read(root: &Path, name: &str) -> Annotations {
-    Annotations::read(&file(root, name)).unwrap()
-}
-
-#[test]
-fn samples_are_nested_and_leave_everything_else_as_it_is() {
-    let (_folder, root) = data();
-    let said = succeed(&["sample", "--ratio", "5,20,50", "--dataset", DATASET, "--seed", "3"], &root);
-    assert!(said.contains("instances_sample_5.json:"), "{said}");
-    let all = read(&root, "instances.json");
-    let whole: BTreeSet<String> = records(&all, "train").into_iter().collect();
-    let mut smaller = BTreeSet::new();
-    for ratio in [5, 20, 50] {
-        let sample = read(&root, &format!("instances_sample_{ratio}.json"));
-        let drawn = records(&sample, "train");
-        assert_eq!(drawn.len(), (whole.len() as f64 * f64::from(ratio) / 100.0).round() as usize);
-        let drawn: BTreeSet<String> = drawn.into_iter().collect();
-        assert!(smaller.is_subset(&drawn) && drawn.is_subset(&whole));
-        smaller = drawn;
-        assert_eq!(sample.splits().collect::<Vec<_>>(), all.splits().collect::<Vec<_>>());
-        for split in ["val", "testA", "testB"] {
-            assert_eq!(records(&sample, split), records(&all, split));
-        }
-        let provenance = fs::read(file(&root, &format!("instances_sample_{ratio}.provenance.json"))).unwrap();
-        let provenance: Value = serde_json::from_slice(&provenance).unwrap();
-        assert_eq!((&provenance["seed"], &provenance["ratio"]), (&3.into(), &ratio.into()));
-        assert_eq!(provenance["source_sha256"], partial_res::pseudo::sha256(all.text()));
-    }
-    let before = fs::read(file(&root, "instances_sample_5.json")).unwrap();
-    let error = fail(&["sample", "--ratio", "1,5", "--dataset", DATASET], &root);
-    assert!(error.contains("instances_sample_5.json exists already; --force replaces it"), "{error}");
-    assert!(!file(&root, "instances_sample_1.json").exists(), "all files or none");
-    succeed(&["sample", "--ratio", "5", "--dataset", DATASET, "--force"], &root);
-    assert_ne!(fs::read(file(&root, "instances_sample_5.json")).unwrap(), before, "another seed");
-    let error = fail(&["sample", "--ratio", "0", "--dataset", DATASET], &root);
-    assert!(error.contains("0 % is no share to label; expected 1 to 100"), "{error}");
-    let error = fail(&["sample", "--dataset", "refcoco"], &root);
-    assert!(error.contains("no data set `refcoco`") && error.contains(DATASET), "{error}");
-}
-
-/// A network that says anything at all.
-fn train(folder: &Path, root: &Path) -> PathBuf {
-    let model = tiny::model();
-    let data =
-        DataConfig { root: root.into(), dataset: DATASET.into(), image_size: 64, ..DataConfig::default() };
-    let train = TrainConfig { epochs: 1, batch_size: 16, eval_limit: 1, ..TrainConfig::default() };
-    let config = Config { model, data, train };
-    fs::write(folder.join("tiny.toml"), config.to_toml()).unwrap();
-    succeed(&["train", "tiny.toml", "--device", "cpu", "--runs", "runs"], root);
-    fs::read_dir(folder.join("runs")).unwrap().next().unwrap().unwrap().path()
-}
-
-#[test]
-fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
-    let (folder, root) = data();
-    let run = train(folder.path(), &root);
-    let run = run.to_str().unwrap();
-    let label = ["label", "--checkpoint", run, "--method", "rpp", "--batch-size", "8", "--device", "cpu"];
-    succeed(&label, &root);
-    let path = file(&root, "predictions.jsonl");
-    let whole = fs::read(&path).unwrap();
-    let predictions = Predictions::read(&path).unwrap();
-    let all = read(&root, "instances.json");
-    let referents = all.referents("train").unwrap();
-    assert_eq!(predictions.referents.len(), referents.len());
-    assert_eq!(predictions.header.annotations_sha256, partial_res::pseudo::sha256(all.text()));
-    for (prediction, referent) in predictions.referents.iter().zip(referents) {
-        assert_eq!(prediction.image_id, referent.image_id);
-        let [candidate] = prediction.candidates.as_slice() else { panic!("one expression is asked") };
-        assert_eq!(candidate.expression, referent.expressions[0]);
-        assert_eq!((candidate.mask.height(), candidate.mask.width()), (referent.height, referent.width));
-        assert!(candidate.score.unwrap() < 0.0 && !candidate.tokens.is_empty());
-        let judgement = Judge::default()
-            .judge(&candidate.mask, referent.bbox, (referent.height, referent.width))
-            .unwrap();
-        assert_eq!(candidate.projection_term, judgement.projection_term);
-    }
-
-    // Killed in the header, right after it, in a line, between lines, in the last one, never.
-    for cut in [1, 40, 600, whole.len() / 3, whole.len() * 2 / 3, whole.len() - 1, whole.len()] {
-        fs::write(&path, &whole[..cut]).unwrap();
-        if cut < whole.len() {
-            assert!(Predictions::read(&path).is_err(), "{cut}");
-        }
-        succeed(&label, &root);
-        assert!(fs::read(&path).unwrap() == whole, "cut at {cut}, the bytes differ");
-    }
-
-    let error = fail(
-        &["label", "--checkpoint", run, "--method", "rpp", "--batch-size", "8", "--weights", "ema"],
-        &root,
-    );
-    assert!(error.contains("another labelling: its checkpoint's SHA-256 is"), "{error}");
-    let error = fail(
-        &["label", "--checkpoint", run, "--method", "rpp", "--batch-size", "8", "--expressions", "all"],
-        &root,
-    );
-    assert!(error.contains("its expressions is First, this one's All"), "{error}");
-    assert!(fs::read(&path).unwrap() == whole, "a refusal changes nothing");
-    succeed(&["label", "--checkpoint", run, "--expressions", "all", "--force"], &root);
-    for (prediction, referent) in Predictions::read(&path).unwrap().referents.iter().zip(referents) {
-        let asked = prediction.candidates.iter().map(|candidate| candidate.expression.as_str());
-        assert!(asked.eq(referent.expressions.iter().map(String::as_str)));
-    }
-    fs::write(&path, "something of the user's").unwrap();
-    let error = fail(&label, &root);
-    assert!(error.contains("is no file of predictions"), "{error}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), "something of the user's");
-
-    // Interrupted and never finished.
-    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    succeed(&["sample", "--ratio", "10", "--dataset", DATASET], &root);
-    let error = fail(&["pick", "--ratio", "10", "--dataset", DATASET], &root);
-    assert!(error.contains("the labelling was interrupted"), "{error}");
-}
+use super::{DATASET, data, fail, file, read, records, succeed, train};
 
 /// What a network might have said: the truth, or nothing, or the whole image.
 fn answers(all: &Annotations) -> Vec<Prediction> {
@@ -332,8 +175,8 @@ fn what_does_not_belong_together_is_refused() {
 
 #[test]
 fn known_boxes_make_the_labels_and_the_sample_says_what_they_are_worth() {
-    let (folder, root) = data();
-    let run = train(folder.path(), &root);
+    let (_folder, root) = data();
+    let run = train(&root, Transform::Jitter);
     let run = run.to_str().unwrap();
     succeed(&["label", "--checkpoint", run, "--expressions", "all", "--device", "cpu"], &root);
     let all = read(&root, "instances.json");
@@ -375,37 +218,4 @@ fn known_boxes_make_the_labels_and_the_sample_says_what_they_are_worth() {
     succeed(&["sample", "--ratio", "1", "--dataset", DATASET], &root);
     let error = fail(&["pick", "--ratio", "1", "--dataset", DATASET], &root);
     assert!(error.contains("to learn what labels are worth takes 20"), "{error}");
-}
-
-#[test]
-fn close_ups_are_learnt_and_labelled() {
-    let (folder, root) = data();
-    let model = tiny::model();
-    let mut data =
-        DataConfig { root: root.clone(), dataset: DATASET.into(), image_size: 64, ..DataConfig::default() };
-    data.train_transform = Transform::CloseUp;
-    let train = TrainConfig { epochs: 1, batch_size: 16, eval_limit: 1, ..TrainConfig::default() };
-    fs::write(folder.path().join("tiny.toml"), Config { model, data, train }.to_toml()).unwrap();
-    succeed(&["train", "tiny.toml", "--device", "cpu", "--runs", "runs"], &root);
-    let run = fs::read_dir(folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
-    let run = run.to_str().unwrap();
-    succeed(&["label", "--checkpoint", run, "--device", "cpu"], &root);
-    let predictions = Predictions::read(&file(&root, "predictions.jsonl")).unwrap();
-    let all = read(&root, "instances.json");
-    for (prediction, referent) in predictions.referents.iter().zip(all.referents("train").unwrap()) {
-        for candidate in &prediction.candidates {
-            // Whatever such a network says, it says it within the box and its margin of 2 %, and a bin.
-            let [x, y, w, h] = referent.bbox;
-            let (across, down) = (0.06 * w + 1.0, 0.06 * h + 1.0);
-            for &[px, py] in candidate.polygons.iter().flat_map(|polygon| polygon.as_chunks::<2>().0) {
-                assert!(px >= x - across && px <= x + w + across, "{px} of {x} + {w}");
-                assert!(py >= y - down && py <= y + h + down, "{py} of {y} + {h}");
-            }
-        }
-    }
-    let image = root.join("images/refshapes/000000.jpg");
-    let arguments =
-        ["predict", "--checkpoint", run, "--image", image.to_str().unwrap(), "--expression", "red star"];
-    let error = fail(&arguments, &root);
-    assert!(error.contains("looks at close-ups of referents whose boxes are known"), "{error}");
 }
