@@ -246,7 +246,9 @@ fn mistakes_are_named_with_what_to_do() {
     };
     let error = open("toys", "instances.json", "val");
     assert!(
-        error.contains("no data set `toys`") && error.contains("data sets there: toy. Set data.root"),
+        error.contains("no data set `toys`")
+            && error.contains("data sets there: toy. ")
+            && error.contains("data.root"),
         "{error}"
     );
     let error = open("toy", "instance.json", "val");

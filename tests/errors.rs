@@ -99,6 +99,11 @@ fn no_data() {
         &["train", "res/refcoco-unc", "--device", "cpu"],
         &["`refcoco-unc`", "data/annotations/refcoco-unc does not exist", "no data sets", "data.root"],
     );
+    let advice =
+        ["no data sets in data/annotations.", "`partial-res shapes`", "`cargo convert refer`", "--root"];
+    fails(folder.path(), &["check"], &advice);
+    fails(folder.path(), &["sample", "--dataset", "refcoco-unc", "--ratio", "5"], &advice[1..]);
+    fails(folder.path(), &["table", "mine.toml"], &["cannot read the table mine.toml", "the built-in one"]);
     // Neither a folder of a run that never began.
     assert_eq!(fs::read_dir(folder.path().join("runs")).expect("runs").count(), 0);
 }

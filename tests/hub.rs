@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use partial_res::hub::{Hub, HubError, RepositoryId};
@@ -119,6 +120,20 @@ fn answer(mut stream: TcpStream, own: &str, log: &Mutex<Log>) {
             let kind = "Content-Type: text/html".to_owned();
             send("200 OK", &[etag, commit, kind], page, page.len());
         }
+        // A storage that sends more than was announced.
+        "/acme/seqtr/resolve/main/long.bin" => {
+            let size = format!("X-Linked-Size: {}", file.len() - 10);
+            send("200 OK", &[size, etag, commit], &file, file.len())
+        }
+        "/api/models/acme/originals/revision/main" => {
+            let body = format!(
+                r#"{{"sha":"{COMMIT}","siblings":[{{"rfilename":"README.md"}},{{"rfilename":"det_best.pth"}},{{"rfilename":"yolov3.weights"}}]}}"#
+            );
+            send("200 OK", &[], body.as_bytes(), body.len());
+        }
+        "/acme/originals/resolve/main/det_best.pth" | "/acme/originals/resolve/main/yolov3.weights" => {
+            send("200 OK", &[etag, commit], &file, file.len())
+        }
         "/api/models/acme/gated/revision/main" => send("403 Forbidden", &error("GatedRepo"), b"", 0),
         "/api/models/acme/private/revision/main" => send("401 Unauthorized", &error("RepoNotFound"), b"", 0),
         "/api/models/acme/seqtr/revision/v9" => send("404 Not Found", &error("RevisionNotFound"), b"", 0),
@@ -178,8 +193,46 @@ fn what_differs_from_its_hash_is_not_kept() {
     let hub = server.hub(&cache);
     let error = hub.file(&seqtr(), "main", "damaged.bin", &mut ()).unwrap_err();
     assert!(matches!(error, HubError::Corrupt { kind: "SHA-256", .. }), "{error}");
+    let error = hub.file(&seqtr(), "main", "long.bin", &mut ()).unwrap_err();
+    assert!(matches!(error, HubError::Corrupt { kind: "size", .. }), "{error}");
     let blobs = cache.path().join("models--acme--seqtr/blobs");
     assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 0);
+}
+
+#[test]
+fn the_program_heeds_the_environment_and_names_the_conversion() {
+    let (server, home) = (StandIn::start(), tempfile::tempdir().unwrap());
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_partial-res"));
+        command.args(arguments).current_dir(home.path()).env("HF_HOME", home.path());
+        command.env("HF_ENDPOINT", &server.address).env("HF_TOKEN", "mine").env_remove("HF_HUB_OFFLINE");
+        command
+    };
+    let said = |command: &mut Command| {
+        let output = command.output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.success(), out, err)
+    };
+    for command in [["download", "acme/originals"].as_slice(), &["eval", "--checkpoint", "acme/originals"]] {
+        let (done, _, err) = said(&mut program(command));
+        assert!(!done && err.contains("has no model.safetensors but det_best.pth"), "{err}");
+        assert!(err.contains("download acme/originals --file det_best.pth"), "{err}");
+        assert!(err.contains("cargo convert checkpoint FILE --config CONFIG --vocabulary DIR"), "{err}");
+    }
+    let fetch = ["download", "acme/originals", "--file", "yolov3.weights"];
+    let (done, out, err) = said(&mut program(&fetch));
+    assert!(done && err.contains(&format!("next: cargo convert darknet {}", out.trim())), "{out}{err}");
+    assert_eq!(read(out.trim().into()), weights());
+    assert!(PathBuf::from(out.trim()).starts_with(home.path().join("hub/models--acme--originals")), "{out}");
+    {
+        let log = server.log.lock().unwrap();
+        assert!(log.requests.iter().all(|(_, _, headers)| headers["authorization"] == "Bearer mine"));
+    }
+
+    let (done, again, _) = said(program(&fetch).env("HF_HUB_OFFLINE", "1"));
+    assert!(done && again == out, "{again}");
+    let (done, _, err) = said(program(&["download", "acme/other"]).env("HF_HUB_OFFLINE", "1"));
+    assert!(!done && err.contains("HF_HUB_OFFLINE is set and acme/other is not in the cache"), "{err}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `partial-res download`: a checkpoint from the Hub.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -33,6 +33,9 @@ pub fn run(args: &DownloadArgs) -> Result<()> {
     let log = Log::stderr();
     let repository: RepositoryId = args.repository.parse()?;
     let path = snapshot(&Hub::from_env(), &repository, &args.revision, args.file.as_deref(), &log)?;
+    if args.file.is_none() {
+        log.line(format!("next: partial-res eval --checkpoint {}", path.display()))?;
+    }
     Ok(say(path.display())?)
 }
 
@@ -48,16 +51,18 @@ pub fn snapshot(
         .with_style(ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}")?));
     if let Some(file) = only {
         let path = hub.file(repository, revision, file, &mut bar)?;
-        foreign(file, &path, log)?;
+        if let Some(command) = converter(file, &path) {
+            log.line(format!("next: {command}"))?;
+        }
         return Ok(path);
     }
     let listing = hub.list(repository, revision)?;
     if !listing.files.iter().any(|file| file == "model.safetensors") {
-        let other = listing.files.iter().find(|file| converter(file).is_some());
-        match other {
-            Some(file) => bail!(
+        let foreign = |file: &String| Some((file.clone(), converter(file, Path::new("FILE"))?));
+        match listing.files.iter().find_map(foreign) {
+            Some((file, command)) => bail!(
                 "{repository} has no model.safetensors but {file}, which must be converted: \
-                 `partial-res download {repository} --file {file}`, then what it says"
+                 `partial-res download {repository} --file {file}` says where FILE is, then {command}"
             ),
             None => bail!(
                 "{repository} is no checkpoint of this program; its files: {}",
@@ -79,22 +84,17 @@ pub fn snapshot(
     }
 }
 
-/// The conversion that makes a file of another program ours.
-fn converter(file: &str) -> Option<&'static str> {
-    let ends = |suffix: &str| file.ends_with(suffix);
+/// The command that makes a file of another program ours.
+fn converter(file: &str, path: &Path) -> Option<String> {
+    let (ends, path) = (|suffix: &str| file.ends_with(suffix), path.display());
     match () {
-        () if ends(".pth") || ends(".pt") => Some("checkpoint"),
-        () if ends(".weights") => Some("darknet"),
+        () if ends(".pth") || ends(".pt") => Some(format!(
+            "cargo convert checkpoint {path} --config CONFIG --vocabulary DIR --out runs/NAME (CONFIG: rec/refcoco-unc \
+             for SeqTR's boxes, res/refcoco-unc for Partial-RES; DIR: with the vocabulary it was trained with)"
+        )),
+        () if ends(".weights") => Some(format!("cargo convert darknet {path}")),
         () => None,
     }
-}
-
-fn foreign(file: &str, path: &std::path::Path, log: &Log) -> Result<()> {
-    if let Some(kind) = converter(file) {
-        let path = path.display();
-        log.line(format!("to use it: cargo convert {kind} {path} --help"))?;
-    }
-    Ok(())
 }
 
 struct Bar(ProgressBar);

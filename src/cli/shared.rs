@@ -105,7 +105,8 @@ pub fn checkpoint_path(name: &str, log: &Log) -> Result<PathBuf> {
         }
         _ => bail!(
             "there is no checkpoint at {name}; expected a run (runs/…), one of its checkpoints \
-             (runs/…/checkpoints/segm_best), or OWNER/NAME on the Hub"
+             (runs/…/checkpoints/segm_best), or OWNER/NAME on the Hub; `partial-res train` makes one, \
+             `cargo convert checkpoint` one of a PyTorch file"
         ),
     }
 }

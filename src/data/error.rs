@@ -9,13 +9,20 @@ use crate::formats::npz::NpzError;
 use crate::formats::pickle::PickleError;
 use crate::text::TextError;
 
+/// For whoever has none.
+const WHERE_FROM: &str = "`partial-res shapes` makes RefShapes, without a download; `cargo convert refer` makes the annotations \
+                          of RefCOCO and its kin from REFER's files. Data elsewhere: data.root (the folder of annotations/ \
+                          and images/) and data.dataset are set by --set KEY=VALUE; check, sample and pick have --root and \
+                          --dataset";
+
 /// Every message names the file and what to do.
 #[derive(Debug, Error)]
 pub enum DataError {
-    #[error(
-        "no data set `{dataset}`: {folder} does not exist; {there}. Set data.root (the folder of annotations/ and images/) and data.dataset; `partial-res shapes` makes RefShapes"
-    )]
+    #[error("no data set `{dataset}`: {folder} does not exist; {there}. {}", WHERE_FROM)]
     NoDataset { dataset: String, folder: PathBuf, there: String },
+
+    #[error("there are no data sets in {folder}. {}", WHERE_FROM)]
+    NoData { folder: PathBuf },
 
     #[error("no annotation file {path}; {there}. Set data.train_annotations, or put the file there")]
     NoFile { path: PathBuf, there: String },

@@ -45,6 +45,11 @@ pub enum ExperimentError {
     #[error("{ratio} % is no share to label; expected 1 to 99 (--full adds the fully supervised model)")]
     Ratio { ratio: u32 },
 
+    #[error(
+        "cannot read the table {path}: {source}; without a file, `partial-res table` makes the built-in one"
+    )]
+    NoTable { path: PathBuf, source: std::io::Error },
+
     #[error("{path}: {problem}")]
     Table { path: String, problem: String },
 

@@ -12,7 +12,7 @@ use partial_res::data::vocabulary_beside;
 /// missing, unexpected, of another shape; what does not fit fails unless --allow names it.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  convert checkpoint checkpoint/refcoco-unc/det_best.pth --config rec/refcoco-unc --vocabulary data/annotations/refcoco-unc --out runs/det_best"
+    after_help = "Example:\n  cargo convert checkpoint checkpoint/refcoco-unc/det_best.pth --config rec/refcoco-unc --vocabulary data/annotations/refcoco-unc --out runs/det_best"
 )]
 pub struct CheckpointArgs {
     file: PathBuf,
@@ -39,7 +39,11 @@ pub struct CheckpointArgs {
 pub fn run(args: CheckpointArgs) -> Result<String> {
     let config = Config::load(&args.config, &args.sets)?;
     let vocabulary = vocabulary_beside(&args.vocabulary.join("instances.json"))?.with_context(|| {
-        format!("no vocabulary.json and no token_to_ix.pkl in {}", args.vocabulary.display())
+        format!(
+            "no vocabulary.json and no token_to_ix.pkl in {}; --vocabulary is the folder of the vocabulary that it was \
+             trained with, such as data/annotations/refcoco-unc",
+            args.vocabulary.display()
+        )
     })?;
     let output = Output { force: args.force };
     let (file, out) = (args.file.as_path(), args.out.as_path());

@@ -7,7 +7,7 @@ use partial_res::convert::{Output, convert_darknet};
 
 /// darknet.weights or yolov3.weights to safetensors
 #[derive(Args)]
-#[command(after_help = "Example:\n  convert darknet data/weights/darknet.weights")]
+#[command(after_help = "Example:\n  cargo convert darknet data/weights/darknet.weights")]
 pub struct DarknetArgs {
     file: PathBuf,
     /// Default: weights/ and the file's name

@@ -8,6 +8,7 @@ mod vectors;
 mod vocabulary;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +17,7 @@ use clap::{Parser, Subcommand};
 ///
 /// Files are never executed, only read; what is written is whole or not there at all.
 #[derive(Parser)]
-#[command(name = "convert", version)]
+#[command(name = "convert", bin_name = "cargo convert", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,5 +53,14 @@ fn main() -> ExitCode {
             drop(writeln!(io::stderr(), "error: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// How to see that the words beside a data set are right. Only those in its folder are read.
+fn check_words(out: &Path) -> String {
+    let mut names = out.components().rev().map(|part| part.as_os_str().to_string_lossy());
+    match (names.next(), names.next().as_deref()) {
+        (Some(dataset), Some("annotations")) => format!("next: partial-res check --dataset {dataset}"),
+        _ => "next: put both files beside the data set's instances.json, then partial-res check".to_owned(),
     }
 }

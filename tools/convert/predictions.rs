@@ -1,13 +1,14 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use partial_res::convert::{Output, PredictionsRequest, convert_predictions};
+use partial_res::data::{INSTANCES, annotation_file};
 
 /// The reference's dump of pseudo labels to predictions.jsonl, in the frame of the original images
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  convert predictions refine_data/refcoco-unc_instances_refine.pth --dataset refcoco-unc --out predictions.jsonl"
+    after_help = "Example:\n  cargo convert predictions refine_data/refcoco-unc_instances_refine.pth --dataset refcoco-unc --out predictions.jsonl"
 )]
 pub struct PredictionsArgs {
     file: PathBuf,
@@ -35,10 +36,15 @@ pub struct PredictionsArgs {
 }
 
 pub fn run(args: &PredictionsArgs) -> Result<String> {
-    let default = PathBuf::from("data/annotations").join(&args.dataset).join("instances.json");
+    let annotations = match &args.annotations {
+        Some(path) => path.clone(),
+        None => annotation_file(Path::new("data"), &args.dataset, INSTANCES).map_err(|error| {
+            anyhow!("{error}; or --annotations FILE names the one that the dump belongs to")
+        })?,
+    };
     let request = PredictionsRequest {
         file: &args.file,
-        annotations: args.annotations.as_ref().unwrap_or(&default),
+        annotations: &annotations,
         dataset: &args.dataset,
         split: &args.split,
         image_size: args.image_size.max(1),

@@ -9,7 +9,7 @@ use partial_res::convert::{Output, ReferRequest, convert_refer};
 /// In train a record holds a referent with all its expressions, in the other splits one expression.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  convert refer refcoco/refs(unc).p --instances refcoco/instances.json --dataset refcoco-unc"
+    after_help = "Example:\n  cargo convert refer 'refcoco/refs(unc).p' --instances refcoco/instances.json --dataset refcoco-unc"
 )]
 pub struct ReferArgs {
     refs: PathBuf,
@@ -32,5 +32,5 @@ pub fn run(args: &ReferArgs) -> Result<String> {
     let output = Output { force: args.force };
     let (refs, instances, dataset) = (&args.refs, &args.instances, &args.dataset);
     let report = convert_refer(&ReferRequest { refs, instances, dataset, out, output })?;
-    Ok(format!("{report}\nnext: convert vectors MODEL --annotations {}", out.display()))
+    Ok(format!("{report}\nnext: cargo convert vectors MODEL --annotations {}", out.display()))
 }

@@ -4,6 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use partial_res::convert::{Output, convert_vectors};
 
+use super::check_words;
+
 /// Vectors of a spaCy model or a GloVe text file, for the vocabulary of an annotation file
 ///
 /// A token is looked up whole, as the vocabulary has it (lower case, no punctuation), also where
@@ -11,7 +13,7 @@ use partial_res::convert::{Output, convert_vectors};
 /// annotations; where there is none, it is built from all expressions.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  convert vectors en_core_web_md-3.8.0 --annotations data/annotations/refcoco-unc/instances.json"
+    after_help = "Example:\n  cargo convert vectors en_core_web_md-3.8.0 --annotations data/annotations/refcoco-unc/instances.json"
 )]
 pub struct VectorsArgs {
     /// The folder of a spaCy model, or a GloVe text file
@@ -30,5 +32,5 @@ pub fn run(args: &VectorsArgs) -> Result<String> {
     let beside = args.annotations.with_file_name("");
     let out = args.out.as_ref().unwrap_or(&beside);
     let report = convert_vectors(&args.source, &args.annotations, out, Output { force: args.force })?;
-    Ok(format!("{report}\nnext: partial-res check --dataset NAME, the folder under data/annotations"))
+    Ok(format!("{report}\n{}", check_words(out)))
 }

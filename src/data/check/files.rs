@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::images::Uses;
 use super::records::{self, Named};
 use super::{Counts, Fault, Finding, Report};
-use crate::data::dataset::{INSTANCES, dataset_folder, there_are};
+use crate::data::dataset::{INSTANCES, dataset_folder};
 use crate::data::{Annotations, DataError, ImageFiles, words};
 
 /// The folders to look through, by name.
@@ -19,8 +19,7 @@ pub(super) fn folders(root: &Path, dataset: Option<&str>) -> Result<Vec<PathBuf>
     let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
     if folders.is_empty() {
-        let there = there_are("data sets", &parent, |entry| entry.is_dir());
-        return Err(DataError::NoDataset { dataset: "*".to_owned(), folder: parent, there });
+        return Err(DataError::NoData { folder: parent });
     }
     Ok(folders)
 }

@@ -101,7 +101,8 @@ impl TableFile {
         let (place, text) = match path {
             Some(path) => (
                 path.display().to_string(),
-                std::fs::read_to_string(path).map_err(ExperimentError::io(path))?,
+                std::fs::read_to_string(path)
+                    .map_err(|source| ExperimentError::NoTable { path: path.to_owned(), source })?,
             ),
             None => (BUILT_IN_NAME.to_owned(), BUILT_IN.to_owned()),
         };
