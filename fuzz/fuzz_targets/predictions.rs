@@ -25,7 +25,8 @@ fn folder() -> PathBuf {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let [file, annotations, out] = ["dump.pth", "instances.json", "out.jsonl"].map(|name| folder().join(name));
+    let [file, annotations, out] =
+        ["dump.pth", "instances.json", "out.jsonl"].map(|name| folder().join(name));
     fs::write(&file, bytes).expect("room");
     drop(Predictions::read(&file));
     let request = PredictionsRequest {

@@ -14,11 +14,12 @@ fn folder() -> PathBuf {
     FOLDER.get_or_init(|| tempfile::tempdir().expect("a temporary folder")).path().to_owned()
 }
 
-/// Two bytes say how long REFER's pickle is; COCO's file follows it.
+// Two bytes say how long REFER's pickle is; COCO's file follows it.
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, rest)) = bytes.split_first_chunk() else { return };
     let (refs, instances) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
-    let [refs_file, instances_file, out] = ["refs.p", "instances.json", "out.json"].map(|name| folder().join(name));
+    let [refs_file, instances_file, out] =
+        ["refs.p", "instances.json", "out.json"].map(|name| folder().join(name));
     fs::write(&refs_file, refs).expect("room");
     fs::write(&instances_file, instances).expect("room");
     let request = ReferRequest {

@@ -14,8 +14,8 @@ fn folder() -> PathBuf {
     FOLDER.get_or_init(|| tempfile::tempdir().expect("a temporary folder")).path().to_owned()
 }
 
-/// Two bytes say how long `token_to_ix.pkl` is; `ix_to_token.pkl` follows it. All of it is also read as
-/// our own forms.
+// Two bytes say how long `token_to_ix.pkl` is; `ix_to_token.pkl` follows it. All of it is also read as
+// our own forms.
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(vocabulary) = serde_json::from_slice::<Vocabulary>(bytes) {
         let text = serde_json::to_string(&vocabulary).expect("words and numbers");
