@@ -57,6 +57,12 @@ impl Stream {
         mix(self.key.wrapping_add(counter.wrapping_mul(GOLDEN_GAMMA)))
     }
 
+    /// The key and the counter, for what draws as [`Self::at`] does but elsewhere.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn position(&self) -> [u64; 2] {
+        [self.key, self.counter]
+    }
+
     /// Uniform in [0, 1), 53 bits.
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)

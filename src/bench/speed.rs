@@ -6,7 +6,7 @@ use candle_core::Device;
 
 use super::batch::{inputs, side, targets};
 use super::cpu_seconds;
-use crate::config::Config;
+use crate::config::{Config, Precision};
 use crate::model::info::parts;
 use crate::model::{Constraint, ModelError, Network, Phase as Spelling, Strategy};
 use crate::nn::Pass;
@@ -103,7 +103,8 @@ pub fn evaluation(config: &Config, sizes: &Sizes, device: &Device) -> Result<Vec
     let mut visual = Phase::new("convolutions", visual_cost);
     let mut encode = Phase::new("encoding", encode_cost);
     let mut decode = Phase::new("decoding", decode_cost);
-    let (pass, all) = (Pass::evaluation(), ToTheEnd(config.model.end_token()));
+    let pass = Pass::evaluation().in_bf16(config.train.precision == Precision::Bf16);
+    let all = ToTheEnd(config.model.end_token());
     for _ in 0..=sizes.runs {
         let seen = visual.time(device, || network.visual(&inputs.images, &inputs.image_hw, &pass))?;
         let encoded =
@@ -131,6 +132,7 @@ pub fn training(config: &Config, sizes: &Sizes, device: &Device) -> Result<Vec<P
     let mut update = Phase::new("update", 0.0);
     for run in 0..=sizes.runs {
         let pass = Pass::training(Stream::new(0, "dropout").child(run as u64));
+        let pass = pass.in_bf16(config.train.precision == Precision::Bf16);
         let losses = forward.time(device, || network.loss(&inputs, &targets, &pass))?;
         let gradients =
             backward.time(device, || Ok(Gradients::take(&mut losses.total.backward()?, &trainable)?))?;

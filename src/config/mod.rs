@@ -17,7 +17,7 @@ pub use data::{CloseUpConfig, DataConfig, Transform};
 pub use model::{
     AuxiliaryConfig, CoContentAxes, DarknetConfig, LanguageConfig, LossConfig, ModelConfig, Task,
 };
-pub use train::{BatchStatistics, Schedule, TrainConfig};
+pub use train::{BatchStatistics, Precision, Schedule, TrainConfig};
 
 /// Everything a run depends on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -29,6 +29,18 @@ pub enum BatchStatistics {
     Joint,
 }
 
+/// Of the frozen modules of the backbone ([`crate::config::DarknetConfig::frozen`]); what is trained is f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// The reference.
+    F32,
+    /// Weights and activations are bf16, products are summed and batch norms computed in f32. On CUDA with
+    /// cuDNN this is faster and takes half the memory; on the CPU numbers are f32 rounded to bf16 at the same
+    /// places, which shows what it does to a training but is no faster.
+    Bf16,
+}
+
 /// Training. Defaults are the reference's for segmentation (quirk 47).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,6 +71,11 @@ pub struct TrainConfig {
     pub clip: f64,
     /// With several processes, each of which has `batch_size` rows.
     pub batch_statistics: BatchStatistics,
+    /// Of the backbone's frozen modules while training; evaluations are in f32.
+    pub precision: Precision,
+    /// On CUDA, products of f32 may round their factors to 10 bits of fraction (TF32), which tensor cores are
+    /// faster at; PyTorch does so in convolutions unless told otherwise. No effect on the CPU.
+    pub tf32: bool,
     /// Epochs over which the rate rises linearly: epoch e (from 0) has (e + 1) / (warmup_epochs + 1).
     pub warmup_epochs: usize,
     /// Not in the reference: optimizer steps over which the rate rises linearly from 0; 0 is off.
@@ -98,6 +115,8 @@ impl Default for TrainConfig {
             batch_size: 128,
             accumulate: 1,
             batch_statistics: BatchStatistics::Own,
+            precision: Precision::F32,
+            tf32: false,
             lr: 5e-4,
             backbone_lr_factor: 1.0,
             betas: [0.9, 0.98],

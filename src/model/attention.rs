@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::grid::Grid;
-use crate::nn::ops::{attention_mix, attention_weights, linear};
+use crate::nn::ops::{attention_mix, attention_weights, by_head, linear};
 use crate::nn::{Linear, Pass, init};
 
 /// Parameters as in PyTorch: `in_proj_weight` `[3D, D]` stacks query, key and value.
@@ -32,6 +32,10 @@ impl KeysValues {
             keys: Tensor::cat(&[&self.keys, &next.keys], 1)?,
             values: Tensor::cat(&[&self.values, &next.values], 1)?,
         })
+    }
+
+    fn by_head(&self, heads: usize) -> Result<Self> {
+        Ok(Self { keys: by_head(&self.keys, heads)?, values: by_head(&self.values, heads)? })
     }
 
     pub fn device(&self) -> &Device {
@@ -70,6 +74,11 @@ impl Attention {
     /// From positions `[B, N, D]`.
     pub fn keys_values(&self, keys: &Tensor, values: &Tensor) -> Result<KeysValues> {
         Ok(KeysValues { keys: self.project(keys, 1)?, values: self.project(values, 2)? })
+    }
+
+    /// As [`Attention::keys_values`], ready to be looked at many times but not to be appended to.
+    pub fn source(&self, keys: &Tensor, values: &Tensor) -> Result<KeysValues> {
+        self.keys_values(keys, values)?.by_head(self.heads)
     }
 
     /// Queries `[B, L, D]` -> `[B, L, D]` and the probabilities `[B, heads, L, N]` before dropout.

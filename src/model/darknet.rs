@@ -1,9 +1,10 @@
 //! DarkNet-53 without its classifier.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::DarknetConfig;
+use crate::nn::ops::in_bf16;
 use crate::nn::{ConvUnit, Pass};
 
 /// Squeeze to half the channels, expand again.
@@ -46,6 +47,17 @@ impl Module {
             }),
         }
     }
+
+    /// As [`Module::forward`], from and to bf16 ([`in_bf16`]).
+    fn forward_bf16(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        match self {
+            Self::Unit(unit) => unit.forward_bf16(x, pass),
+            Self::Stage { pairs, skip } => pairs.iter().try_fold(x.clone(), |x, pair| {
+                let y = pair.expand.forward_bf16(&pair.squeeze.forward_bf16(&x, pass)?, pass)?;
+                if *skip { in_bf16(&(x + y)?) } else { Ok(y) }
+            }),
+        }
+    }
 }
 
 /// Outputs of the last three stages.
@@ -63,6 +75,8 @@ pub struct Levels {
 #[derive(Clone, Debug)]
 pub struct Darknet {
     modules: Vec<Module>,
+    /// So many from the front are not trained.
+    frozen: usize,
 }
 
 impl Darknet {
@@ -81,19 +95,25 @@ impl Darknet {
         modules.push(Module::stage(top, cfg.tail, false, vb.pp(11))?);
         modules.push(unit(12, top, top / 2, 1, 1)?);
         modules.push(unit(13, top / 2, top, 3, 1)?);
-        Ok(Self { modules })
+        Ok(Self { modules, frozen: cfg.frozen })
     }
 
-    /// Images `[B, 3, H, W]`, RGB 0..255 (quirk 1).
+    /// Images `[B, 3, H, W]`, RGB 0..255 (quirk 1), which bf16 holds exactly where a pass wants it.
     pub fn forward(&self, images: &Tensor, pass: &Pass) -> Result<Levels> {
         let mut outputs = Vec::with_capacity(3);
+        let in_bf16_up_to = if pass.is_bf16() { self.frozen } else { 0 };
         let mut x = images.clone();
         for (i, module) in self.modules.iter().enumerate() {
-            x = module.forward(&x, pass)?;
+            x = if i < in_bf16_up_to {
+                module.forward_bf16(&in_bf16(&x)?, pass)?
+            } else {
+                module.forward(&x.to_dtype(DType::F32)?, pass)?
+            };
             if matches!(i, 6 | 8) {
-                outputs.push(x.clone());
+                outputs.push(x.to_dtype(DType::F32)?);
             }
         }
+        let x = x.to_dtype(DType::F32)?;
         let [low, middle] = &outputs[..] else { candle_core::bail!("DarkNet has 14 modules") };
         let levels = Levels { low: low.clone(), middle: middle.clone(), top: x };
         pass.watch(|| "level0".into(), &levels.low);

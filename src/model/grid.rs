@@ -65,14 +65,17 @@ impl Grid {
     pub fn sine_code(&self, width: usize, device: &Device) -> Result<Tensor> {
         let n = width / 2;
         let steps: Vec<f32> = (0..n).map(|i| 10000f32.powf((2 * (i / 2)) as f32 / n as f32)).collect();
-        let mut code: Vec<f32> = Vec::with_capacity(self.padding.len() * self.cells() * width);
-        let mut known: HashMap<&[bool], usize> = HashMap::new();
+        // Images that are padded alike share their code, also on the way to the device.
+        let mut code: Vec<f32> = Vec::new();
+        let mut known: HashMap<&[bool], u32> = HashMap::new();
+        let mut places = Vec::with_capacity(self.padding.len());
         for padding in &self.padding {
-            if let Some(&start) = known.get(&padding[..]) {
-                code.extend_from_within(start..start + self.cells() * width);
+            let next = known.len() as u32;
+            let place = *known.entry(padding).or_insert(next);
+            places.push(place);
+            if place < next {
                 continue;
             }
-            known.insert(padding, code.len());
             let valid = |y: usize, x: usize| f32::from(u8::from(!padding[y * self.width + x]));
             for y in 0..self.height {
                 for x in 0..self.width {
@@ -96,6 +99,10 @@ impl Grid {
                 }
             }
         }
-        Tensor::from_vec(code, (self.padding.len(), self.cells(), width), device)
+        let codes = Tensor::from_vec(code, (known.len(), self.cells(), width), device)?;
+        if known.len() == places.len() {
+            return Ok(codes);
+        }
+        codes.index_select(&Tensor::new(places, device)?, 0)
     }
 }

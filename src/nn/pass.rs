@@ -16,6 +16,7 @@ pub struct Pass {
     /// Each place with dropout takes the next child of the stream.
     places: Cell<u64>,
     joint: bool,
+    bf16: bool,
     watched: Option<RefCell<HashMap<String, Tensor>>>,
 }
 
@@ -36,6 +37,15 @@ impl Pass {
 
     pub fn is_joint(&self) -> bool {
         self.joint
+    }
+
+    /// What is frozen of the backbone runs in bf16 (on the CPU: rounded to it).
+    pub fn in_bf16(self, bf16: bool) -> Self {
+        Self { bf16, ..self }
+    }
+
+    pub fn is_bf16(&self) -> bool {
+        self.bf16
     }
 
     /// Keeps the activations that modules report.

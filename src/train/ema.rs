@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
@@ -49,7 +51,7 @@ impl Ema {
     pub fn update(&mut self) -> Result<()> {
         let decay = self.decay();
         for Shadow { of, average } in self.shadows.iter().filter(|shadow| shadow.of.role != Role::Frozen) {
-            if average.dtype() == DType::F32 && average.device().is_cpu() {
+            if average.dtype() == DType::F32 {
                 average.inplace_op2(of.var.as_tensor(), &Blend(decay as f32))?;
                 continue;
             }
@@ -118,5 +120,16 @@ impl InplaceOp2 for Blend {
             shadow.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(s, v)| blend(s, v));
         }
         Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        shadow: &mut CudaStorage,
+        shadow_layout: &Layout,
+        value: &CudaStorage,
+        value_layout: &Layout,
+    ) -> Result<()> {
+        crate::nn::ops::cuda::blend(self.0, (shadow, shadow_layout), (value, value_layout))
     }
 }

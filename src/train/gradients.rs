@@ -51,8 +51,17 @@ impl Gradients {
     /// L2 norm over all elements of all gradients, summed in double precision.
     pub fn norm(&self) -> Result<f64> {
         let mut total = 0.0;
+        let mut elsewhere = Vec::new();
         for gradient in self.0.iter().flatten() {
-            total += square_sum(gradient)?;
+            match square_sum(gradient)? {
+                Squares::Here(sum) => total += sum,
+                Squares::There(sum) => elsewhere.push(sum),
+            }
+        }
+        // A device is waited for once, not for every parameter.
+        if !elsewhere.is_empty() {
+            let sums = Tensor::stack(&elsewhere, 0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            total += sums.iter().sum::<f64>();
         }
         Ok(total.sqrt())
     }
@@ -62,18 +71,26 @@ impl Gradients {
     }
 }
 
-fn square_sum(tensor: &Tensor) -> Result<f64> {
+/// The sum of the squares of a gradient: a number, or a scalar on a device.
+enum Squares {
+    Here(f64),
+    There(Tensor),
+}
+
+fn square_sum(tensor: &Tensor) -> Result<Squares> {
     let (storage, layout) = tensor.storage_and_layout();
     if let (Storage::Cpu(cpu), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
         let values = &cpu.as_slice::<f32>()?[start..end];
         if values.len() <= CHUNK {
-            return Ok(squares(values));
+            return Ok(Squares::Here(squares(values)));
         }
         let parts: Vec<f64> = values.par_chunks(CHUNK).map(squares).collect();
-        return Ok(parts.iter().sum());
+        return Ok(Squares::Here(parts.iter().sum()));
     }
     drop(storage);
-    tensor.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar()
+    // CUDA sums with one block for each result: first along the rows.
+    let rows = if tensor.rank() > 1 { tensor.flatten_from(1)? } else { tensor.reshape((1, ()))? };
+    Ok(Squares::There(rows.sqr()?.sum(1)?.sum_all()?))
 }
 
 /// Eight sums side by side, which the processor can add at once.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 use thiserror::Error;
@@ -9,6 +11,8 @@ use thiserror::Error;
 use super::gradients::{CHUNK, Gradients};
 use crate::config::TrainConfig;
 use crate::nn::Parameter;
+#[cfg(feature = "cuda")]
+use crate::nn::ops::cuda::{AdamRule, adam_moments, adam_parameter};
 use crate::nn::ops::wide;
 
 /// A saved state that does not belong to these parameters.
@@ -88,12 +92,8 @@ impl Adam {
                 step_size: (slot.lr_factor * lr / correction[0]) as f32,
                 root_correction: correction[1].sqrt() as f32,
             };
-            if slot.var.device().is_cpu() {
-                slot.moments.inplace_op3(gradient, &slot.var, &MomentsOp(update))?;
-                slot.var.inplace_op2(&slot.moments, &ParameterOp(update))?;
-            } else {
-                update.by_tensor_operations(slot, gradient)?;
-            }
+            slot.moments.inplace_op3(gradient, &slot.var, &MomentsOp(update))?;
+            slot.var.inplace_op2(&slot.moments, &ParameterOp(update))?;
         }
         Ok(())
     }
@@ -151,29 +151,16 @@ struct Update {
     root_correction: f32,
 }
 
+#[cfg(feature = "cuda")]
 impl Update {
-    /// For devices without the kernels below.
-    fn by_tensor_operations(&self, slot: &mut Slot, gradient: &Tensor) -> Result<()> {
-        let Rule { beta1, beta2, eps, amsgrad, weight_decay } = self.rule;
-        let mut gradient = gradient.flatten_all()?.affine(f64::from(self.scale), 0.0)?;
-        let parameter = slot.var.as_detached_tensor().flatten_all()?;
-        if weight_decay != 0.0 {
-            gradient = (gradient + parameter.affine(f64::from(weight_decay), 0.0)?)?;
-        }
-        let first = slot.moments.get(0)?;
-        let first = (&first + ((&gradient - &first)? * f64::from(1.0 - beta1))?)?;
-        let second = (slot.moments.get(1)? * f64::from(beta2))?;
-        let second = (second + (gradient.sqr()? * f64::from(1.0 - beta2))?)?;
-        let mut rows = vec![first, second];
-        if amsgrad {
-            rows.push(slot.moments.get(2)?.maximum(&rows[1])?);
-        }
-        let root = rows[rows.len() - 1].sqrt()?;
-        let denominator = root.affine(1.0 / f64::from(self.root_correction), f64::from(eps))?;
-        let change = ((&rows[0] / denominator)? * f64::from(self.step_size))?;
-        slot.var.set(&(parameter - change)?.reshape(slot.var.shape())?)?;
-        slot.moments = Tensor::stack(&rows, 0)?;
-        Ok(())
+    fn on_cuda(&self) -> AdamRule {
+        let Self {
+            rule: Rule { beta1, beta2, eps, amsgrad, weight_decay },
+            scale,
+            step_size,
+            root_correction,
+        } = *self;
+        AdamRule { amsgrad, scale, weight_decay, betas: [beta1, beta2], step_size, root_correction, eps }
     }
 }
 
@@ -238,6 +225,24 @@ impl InplaceOp3 for MomentsOp {
         }
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        moments: &mut CudaStorage,
+        moments_layout: &Layout,
+        gradient: &CudaStorage,
+        gradient_layout: &Layout,
+        parameter: &CudaStorage,
+        parameter_layout: &Layout,
+    ) -> Result<()> {
+        adam_moments(
+            &self.0.on_cuda(),
+            (moments, moments_layout),
+            (gradient, gradient_layout),
+            (parameter, parameter_layout),
+        )
+    }
 }
 
 /// parameter <- moments.
@@ -272,6 +277,17 @@ impl InplaceOp2 for ParameterOp {
         let moments = first.par_chunks(CHUNK).zip(second.par_chunks(CHUNK));
         parameter.par_chunks_mut(CHUNK).zip(moments).for_each(|(p, (m, v))| descend(p, m, v));
         Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        parameter: &mut CudaStorage,
+        parameter_layout: &Layout,
+        moments: &CudaStorage,
+        moments_layout: &Layout,
+    ) -> Result<()> {
+        adam_parameter(&self.0.on_cuda(), (parameter, parameter_layout), (moments, moments_layout))
     }
 }
 

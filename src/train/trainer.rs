@@ -10,7 +10,7 @@ use super::average::Average;
 use super::interval::Interval;
 use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
 use crate::checkpoint::{Store, TrainState};
-use crate::config::{BatchStatistics, Config};
+use crate::config::{BatchStatistics, Config, Precision};
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
 use crate::eval::EvalError;
 use crate::model::{Losses, Network};
@@ -200,7 +200,8 @@ impl Trainer {
             if world().is_root() { stream } else { stream.child(world().rank() as u64) }
         };
         let joint = train.batch_statistics == BatchStatistics::Joint;
-        let pass = Pass::training(stream("dropout")).jointly(joint);
+        let bf16 = train.precision == Precision::Bf16;
+        let pass = Pass::training(stream("dropout")).jointly(joint).in_bf16(bf16);
         let cfg = &self.config.model;
         let mut targets = batch.targets(cfg.task);
         shuffle_vertices(&mut targets, cfg.vertices, train.shuffle_fraction, &mut stream("shuffle"));

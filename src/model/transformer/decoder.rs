@@ -137,7 +137,7 @@ impl Decoder {
             layers: self
                 .layers
                 .iter()
-                .map(|layer| layer.cross_attention.keys_values(&placed, memory))
+                .map(|layer| layer.cross_attention.source(&placed, memory))
                 .collect::<Result<_>>()?,
             bias: bias.cloned(),
             grid: grid.clone(),

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::nn::ops::{
-    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, running_average,
+    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, running_average, scale_shift,
 };
 use crate::nn::{Pass, init};
 
@@ -66,15 +66,36 @@ impl ConvUnit {
     fn add(&self, residual: Option<&Tensor>, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         let padding = self.kernel.dim(2)? / 2;
         if !pass.is_training() {
-            let statistics = (&self.running_mean.detach(), &self.running_var.detach());
-            let [scale, shift] = folded(&self.weight, &self.bias, statistics, EPSILON)?;
+            let [scale, shift] = self.folded()?;
             let ending = Ending { scale: &scale, shift: &shift, slope: SLOPE, residual };
             return conv2d_finished(x, &self.kernel, ending, self.stride, padding);
         }
-        let x = conv2d(x, &self.kernel, self.stride, padding)?;
-        let normed = batch_norm_train(&x, &self.weight, &self.bias, EPSILON, Some(SLOPE), pass.is_joint())?;
+        let y = self.normalise(&conv2d(x, &self.kernel, self.stride, padding)?, pass)?;
+        residual.map_or(Ok(y.clone()), |residual| residual + &y)
+    }
+
+    /// As [`ConvUnit::forward`], from and to bf16 ([`in_bf16`]), with kernels in bf16 and batch norm in f32.
+    pub fn forward_bf16(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let padding = self.kernel.dim(2)? / 2;
+        let x = in_bf16(&conv2d(x, &in_bf16(&self.kernel)?, self.stride, padding)?)?;
+        in_bf16(&self.normalise(&x, pass)?)
+    }
+
+    /// Batch norm and leaky ReLU.
+    fn normalise(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        if !pass.is_training() {
+            let [scale, shift] = self.folded()?;
+            return scale_shift(x, &scale, &shift, Some(SLOPE));
+        }
+        let normed = batch_norm_train(x, &self.weight, &self.bias, EPSILON, Some(SLOPE), pass.is_joint())?;
         self.update(&normed)?;
-        residual.map_or(Ok(normed.output.clone()), |residual| residual + &normed.output)
+        Ok(normed.output)
+    }
+
+    /// The batch norm of evaluation as a scale and a shift.
+    fn folded(&self) -> Result<[Tensor; 2]> {
+        let statistics = (&self.running_mean.detach(), &self.running_var.detach());
+        folded(&self.weight, &self.bias, statistics, EPSILON)
     }
 
     fn update(&self, batch: &BatchNormed) -> Result<()> {

@@ -11,13 +11,12 @@ use super::storage::{is_f32_on_cpu, read, slice, tensor};
 /// Where attention looks: `softmax(scale q k^T + bias)` by head, `[b, heads, l, n]`, for queries
 /// `[b, l, heads * width]` and keys `[b, n, heads * width]` with `scale` `1 / sqrt(width)`. `bias` broadcasts
 /// to the result and may hide places with negative infinity.
+/// Keys may come from [`by_head`].
 pub fn attention_weights(q: &Tensor, k: &Tensor, bias: Option<&Tensor>, heads: usize) -> Result<Tensor> {
-    let sizes = Sizes::of(q.shape(), k.shape(), heads)?;
+    let sizes = Sizes::of(q.shape(), &together(k)?, heads)?;
     let shape = (sizes.batch, heads, sizes.queries, sizes.keys);
     if !(is_f32_on_cpu(q) && is_f32_on_cpu(k) && bias.is_none_or(is_f32_on_cpu)) {
-        let split =
-            |t: &Tensor, n| t.reshape((sizes.batch, n, heads, sizes.width))?.transpose(1, 2)?.contiguous();
-        let (q, k) = (split(&(q * f64::from(sizes.scale()))?, sizes.queries)?, split(k, sizes.keys)?);
+        let (q, k) = (split(&(q * f64::from(sizes.scale()))?, heads)?, split(k, heads)?);
         return softmax(&q.matmul(&k.t()?)?, bias);
     }
     let (q, k, op) = (q.contiguous()?, k.contiguous()?, Weights { heads });
@@ -27,19 +26,46 @@ pub fn attention_weights(q: &Tensor, k: &Tensor, bias: Option<&Tensor>, heads: u
     q.apply_op3(&k, &bias, op)
 }
 
+/// Keys or values `[b, n, heads * width]` made ready for many products: on CUDA `[b, heads, n, width]`, which each
+/// product would otherwise copy them to. Elsewhere they stay.
+pub fn by_head(x: &Tensor, heads: usize) -> Result<Tensor> {
+    if is_f32_on_cpu(x) { Ok(x.clone()) } else { split(x, heads) }
+}
+
+/// `[b, n, heads * width]` -> `[b, heads, n, width]`, which may have been done before.
+fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
+    if x.rank() == 4 {
+        return Ok(x.clone());
+    }
+    let (batch, n, channels) = x.dims3()?;
+    x.reshape((batch, n, heads, channels / heads))?.transpose(1, 2)?.contiguous()
+}
+
+/// The shape `[b, n, heads * width]` of what may be [`by_head`].
+fn together(x: &Tensor) -> Result<Shape> {
+    match x.dims() {
+        &[batch, heads, n, width] => Ok((batch, n, heads * width).into()),
+        _ => Ok(x.dims3()?.into()),
+    }
+}
+
 /// What attention brings: the mean of `values` `[b, n, heads * width]` under `weights`
-/// `[b, heads, l, n]`, head by head: `[b, l, heads * width]`.
+/// `[b, heads, l, n]`, head by head: `[b, l, heads * width]`. Values may come from [`by_head`].
 pub fn attention_mix(weights: &Tensor, values: &Tensor) -> Result<Tensor> {
     let (batch, heads, queries, keys) = weights.dims4()?;
-    let (value_batch, n, channels) = values.dims3()?;
+    let (value_batch, n, channels) = together(values)?.dims3()?;
     if (value_batch, n) != (batch, keys) || !channels.is_multiple_of(heads.max(1)) {
         bail!("attention: weights {:?} for values {:?}", weights.shape(), values.shape())
     }
     if is_f32_on_cpu(weights) && is_f32_on_cpu(values) {
         return weights.contiguous()?.apply_op2(&values.contiguous()?, Mix);
     }
-    let split = values.reshape((batch, keys, heads, channels / heads))?.transpose(1, 2)?.contiguous()?;
-    weights.contiguous()?.matmul(&split)?.transpose(1, 2)?.contiguous()?.reshape((batch, queries, channels))
+    weights
+        .contiguous()?
+        .matmul(&split(values, heads)?)?
+        .transpose(1, 2)?
+        .contiguous()?
+        .reshape((batch, queries, channels))
 }
 
 #[derive(Clone, Copy)]

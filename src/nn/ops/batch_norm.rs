@@ -40,10 +40,18 @@ pub fn batch_norm_train(
             bail!("joint batch statistics of several processes are there for f32 on the CPU only")
         }
         let unbiased = count as f64 / (count as f64 - 1.0);
+        #[cfg(feature = "cuda")]
+        if has_kernels([x, weight, bias]) {
+            let [mean, variance] = super::cuda::moments(x)?;
+            let [scale, shift] = folded(weight, bias, (&mean, &variance), eps)?;
+            let output = scale_shift(x, &scale, &shift, slope)?;
+            return Ok(BatchNormed { output, mean, variance: (variance * unbiased)? });
+        }
         let flat = x.reshape((sizes.images, sizes.channels, sizes.plane))?;
-        let mean = flat.mean_keepdim((0, 2))?;
+        // First along the planes, of which there are many: CUDA sums each with one block.
+        let mean = flat.mean_keepdim(2)?.mean_keepdim(0)?;
         let centred = flat.broadcast_sub(&mean)?;
-        let variance = centred.sqr()?.mean_keepdim((0, 2))?;
+        let variance = centred.sqr()?.mean_keepdim(2)?.mean_keepdim(0)?;
         let scale = (&variance + eps)?.sqrt()?.recip()?;
         let column = (1, sizes.channels, 1);
         let output = centred
@@ -87,6 +95,10 @@ pub fn folded(
 /// `leaky(scale x + shift)` with `scale` and `shift` `[c]` for `x` `[n, c, ...]`.
 pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: Option<f64>) -> Result<Tensor> {
     if !(is_f32_on_cpu(x) && is_f32_on_cpu(scale) && is_f32_on_cpu(shift)) {
+        #[cfg(feature = "cuda")]
+        if has_kernels([x, scale, shift]) {
+            return super::cuda::finish(x, scale, shift, slope.unwrap_or(1.0) as f32);
+        }
         let mut column = vec![1; x.rank()];
         column[1] = x.dim(1)?;
         let y = x.broadcast_mul(&scale.reshape(&column[..])?)?.broadcast_add(&shift.reshape(&column[..])?)?;
@@ -94,6 +106,13 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: Option<f64
     }
     let op = Normalise { batch: Vec::new(), count: 0.0, joint: false, slope: slope.unwrap_or(1.0) as f32 };
     x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
+}
+
+/// Whether CUDA's kernels, which have no gradients, do for `x` and two tensors of its channels.
+#[cfg(feature = "cuda")]
+fn has_kernels([x, weight, bias]: [&Tensor; 3]) -> bool {
+    let of_channels = [weight, bias].iter().all(|tensor| super::cuda::is_f32(tensor));
+    super::cuda::is_f32_or_bf16(x) && of_channels && ![x, weight, bias].iter().any(|tensor| tensor.track_op())
 }
 
 /// `(1 - momentum) running + momentum batch`.

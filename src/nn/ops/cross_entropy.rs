@@ -33,16 +33,31 @@ pub fn cross_entropy(logits: &Tensor, targets: Vec<SoftTarget>) -> Result<Tensor
     if is_f32_on_cpu(logits) {
         return logits.contiguous()?.apply_op1(CrossEntropy { targets, classes });
     }
-    let mut dense = Vec::with_capacity(logits.elem_count());
-    for target in &targets {
-        let start = dense.len();
-        dense.resize(start + classes, f64::from(target.others * target.weight));
-        for &(class, more) in &target.peaks {
-            dense[start + class as usize] += f64::from(more * target.weight);
+    composed(logits, &targets, classes)
+}
+
+/// The targets go to the device as they are, a few numbers a row, not class by class.
+fn composed(logits: &Tensor, targets: &[SoftTarget], classes: usize) -> Result<Tensor> {
+    let (rows, most) = (targets.len(), targets.iter().map(|t| t.peaks.len()).max().unwrap_or(0));
+    let (mut places, mut peaks) = (Vec::with_capacity(rows * most), Vec::with_capacity(rows * most));
+    for target in targets {
+        let padded = target.peaks.iter().copied().chain(std::iter::repeat((0, 0.0))).take(most);
+        for (class, more) in padded {
+            places.push(class);
+            peaks.push(more * target.weight);
         }
     }
-    let dense = Tensor::from_vec(dense, logits.shape(), logits.device())?.to_dtype(logits.dtype())?;
-    (log_softmax(logits)? * dense)?.sum_all()?.neg()
+    let others: Vec<f32> = targets.iter().map(|target| target.others * target.weight).collect();
+    let upload = |values: Vec<f32>, columns: usize| {
+        Tensor::from_vec(values, (rows, columns), logits.device())?.to_dtype(logits.dtype())
+    };
+    let logs = log_softmax(&logits.reshape((rows, classes))?)?;
+    let sum = logs.sum_keepdim(1)?.mul(&upload(others, 1)?)?.sum_all()?;
+    if most == 0 {
+        return sum.neg();
+    }
+    let places = Tensor::from_vec(places, (rows, most), logits.device())?;
+    (sum + logs.gather(&places, 1)?.mul(&upload(peaks, most)?)?.sum_all()?)?.neg()
 }
 
 struct CrossEntropy {

@@ -1,9 +1,11 @@
 //! Dropout drawn from a stream.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::parallel::for_rows;
-use super::storage::{is_f32_on_cpu, read, slice, tensor};
+use super::storage::{is_f32_on_cpu, slice};
 use crate::random::Stream;
 
 /// Values of a job; even, as a draw decides on two.
@@ -19,12 +21,16 @@ pub fn dropout(x: &Tensor, p: f64, stream: &Stream) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let op = Dropout { mask: Mask::new(p, stream) };
-    if is_f32_on_cpu(x) {
+    if is_f32_on_cpu(x) || is_f32_on_cuda(x) {
         return x.contiguous()?.apply_op1(op);
     }
     let mut scales = vec![1f32; x.elem_count()];
     op.mask.apply(&mut scales, 0);
     x * Tensor::from_vec(scales, x.shape(), x.device())?.to_dtype(x.dtype())?
+}
+
+fn is_f32_on_cuda(x: &Tensor) -> bool {
+    x.device().is_cuda() && x.dtype() == DType::F32
 }
 
 /// Which places are kept.
@@ -83,9 +89,14 @@ impl CustomOp1 for Dropout {
         Ok((CpuStorage::F32(self.masked(slice(x, layout)?)), layout.shape().clone()))
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let dx = read([grad], |[grad]| self.masked(grad))?;
-        Ok(Some(tensor(dx, x.shape(), x)?))
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let Mask { stream, dropped, scale } = &self.mask;
+        Ok((super::cuda::dropout(x, layout, stream, *dropped, *scale)?, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        grad.contiguous()?.apply_op1_no_bwd(self).map(Some)
     }
 }
 

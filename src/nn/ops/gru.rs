@@ -45,6 +45,12 @@ pub fn gru(x: &Tensor, weights: GruWeights, reverse: bool) -> Result<Tensor> {
     let mut states = Vec::with_capacity(steps);
     for i in 0..steps {
         let t = if reverse { steps - 1 - i } else { i };
+        #[cfg(feature = "cuda")]
+        if super::cuda::are_f32_for_good([&gates, u, c]) {
+            h = super::cuda::gru_step(&gates, &linear(&h, u, c)?, &h, t)?;
+            states.push(h.clone());
+            continue;
+        }
         let from_input = gates.narrow(1, t, 1)?.squeeze(1)?.chunk(3, 1)?;
         let from_hidden = linear(&h, u, c)?.chunk(3, 1)?;
         let gate = |i: usize| candle_nn::ops::sigmoid(&(&from_input[i] + &from_hidden[i])?);

@@ -23,6 +23,14 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
         let op = LayerNorm { width, eps: eps as f32 };
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op);
     }
+    if x.device().is_cuda() && ![x, weight, bias].iter().any(|tensor| tensor.track_op()) {
+        return candle_nn::ops::layer_norm(
+            &x.contiguous()?,
+            &weight.contiguous()?,
+            &bias.contiguous()?,
+            eps as f32,
+        );
+    }
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     centred.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)

@@ -29,7 +29,12 @@ fn affine(x: &Tensor, w: &Tensor, bias: &Tensor, op: Linear) -> Result<Tensor> {
     dims.pop();
     let rows = dims.iter().product::<usize>();
     dims.push(outputs);
-    let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?.broadcast_add(bias)?.reshape(dims)?;
+    let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?;
+    #[cfg(feature = "cuda")]
+    if super::cuda::are_f32_for_good([&y, bias]) {
+        return super::cuda::add_row(&y, bias, op.relu)?.reshape(dims);
+    }
+    let y = y.broadcast_add(bias)?.reshape(dims)?;
     if op.relu { y.relu() } else { Ok(y) }
 }
 

@@ -1,14 +1,18 @@
 //! Operations that candle lacks, has wrong or has slow, as functions on tensors.
 //!
 //! On the CPU in f32 they run kernels of this module, forward and backward; elsewhere (CUDA, f64)
-//! they are composed of candle's own operations with right gradients. Gradients are computed for
+//! they are composed of candle's own operations with right gradients, but for what `cuda` and cuDNN
+//! (`conv`) have. Gradients are computed for
 //! tracked arguments only: `detach` what is frozen. No result depends on the number of threads.
 
 mod activation;
 mod attention;
 mod batch_norm;
+mod bf16;
 mod conv;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod dropout;
 mod group_norm;
 mod gru;
@@ -29,8 +33,9 @@ mod storage;
 mod testing;
 
 pub use activation::leaky_relu;
-pub use attention::{attention_mix, attention_weights};
+pub use attention::{attention_mix, attention_weights, by_head};
 pub use batch_norm::{BatchNormed, batch_norm_train, folded, running_average, scale_shift};
+pub use bf16::in_bf16;
 pub use conv::{Ending, conv2d, conv2d_finished};
 pub use cross_entropy::{SoftTarget, cross_entropy};
 pub use dropout::dropout;

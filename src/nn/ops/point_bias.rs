@@ -30,6 +30,10 @@ pub fn point_bias(x: &Tensor, heads: usize, map: &Map) -> Result<Tensor> {
     if is_f32_on_cpu(x) {
         return x.contiguous()?.apply_op1(PointBias { heads, map: map.clone() });
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::are_f32_for_good([x]) {
+        return super::cuda::point_bias(x, heads, map);
+    }
     let x = x.reshape((b, l, 2, heads, 2))?;
     let extent = Tensor::from_vec(map.extent.concat(), (b, 1, 1, 1, 2), x.device())?.to_dtype(x.dtype())?;
     let centre = candle_nn::ops::sigmoid(&x.narrow(2, 0, 1)?.contiguous()?)?;

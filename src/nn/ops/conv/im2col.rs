@@ -1,7 +1,7 @@
 //! Patches of images as the columns of a matrix, and back.
 
 /// The sizes of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     pub channels: usize,
     pub height: usize,

@@ -1,7 +1,9 @@
 //! Convolution: patches straight into the matrix product, or Winograd's way where that is faster, with
-//! the gradients that are needed only.
+//! the gradients that are needed only. On CUDA cuDNN does both (feature `cudnn`).
 
 mod blocked;
+#[cfg(feature = "cudnn")]
+mod cudnn;
 mod finish;
 mod im2col;
 mod microkernel;
@@ -11,6 +13,8 @@ mod tiling;
 mod transforms;
 mod winograd;
 
+#[cfg(feature = "cudnn")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use self::finish::Finishing;
@@ -24,10 +28,19 @@ use super::storage::{is_f32_on_cpu, read, slice, tensor};
 /// `[n, o, h', w']` with `h' = (h + 2 padding - kh) / stride + 1`. Winograd's tiles are small here: through
 /// the batch statistics of many layers the rounding of larger ones grows to some 2e-4 of the gradients.
 pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    if !(is_f32_on_cpu(x) && is_f32_on_cpu(w)) {
+    if !(is_ours(x) && is_ours(w)) {
         return x.conv2d(w, padding, stride, 1, 1);
     }
     x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
+}
+
+/// Whether [`Conv2d`] has a way for such tensors; others are convolved by candle.
+fn is_ours(tensor: &Tensor) -> bool {
+    #[cfg(feature = "cudnn")]
+    if cudnn::applies(tensor) {
+        return true;
+    }
+    is_f32_on_cpu(tensor)
 }
 
 /// What follows a convolution in evaluation.
@@ -121,6 +134,17 @@ impl CustomOp2 for Conv2d {
         Ok((CpuStorage::F32(out), (n, o, g.out_height, g.out_width).into()))
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        w: &CudaStorage,
+        w_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cudnn::forward(self, (x, x_layout), (w, w_layout))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -128,6 +152,10 @@ impl CustomOp2 for Conv2d {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cudnn")]
+        if x.device().is_cuda() {
+            return cudnn::backward(self, x, w, grad);
+        }
         let (n, g, o) = geometry(x.shape(), w.shape(), self.stride, self.padding)?;
         let needed = Needed { x: x.track_op(), w: w.track_op() };
         let (dx, dw) = read([x, w, grad], |[x, w, grad]| {
