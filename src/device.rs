@@ -63,6 +63,12 @@ impl DeviceChoice {
 
 fn open_cuda(ordinal: usize) -> Result<(Device, String), DeviceError> {
     let device = Device::new_cuda(ordinal).map_err(|source| DeviceError::Open { ordinal, source })?;
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(cuda) = &device {
+        // SAFETY: all work for the device is done by one thread on its one stream, in the order of the calls, so that
+        // nothing has to wait for events; two of them would be made for every tensor.
+        unsafe { cuda.disable_event_tracking() };
+    }
     Ok((device, format!("CUDA device {ordinal}")))
 }
 

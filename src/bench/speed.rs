@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use candle_core::Device;
+use candle_core::cuda::set_gemm_reduced_precision_f32;
 
 use super::batch::{inputs, side, targets};
 use super::cpu_seconds;
@@ -96,6 +97,7 @@ impl Constraint for ToTheEnd {
 /// # Errors
 /// As [`Network::forward`].
 pub fn evaluation(config: &Config, sizes: &Sizes, device: &Device) -> Result<Vec<Phase>, ModelError> {
+    set_gemm_reduced_precision_f32(config.train.tf32);
     let (_, parameters) = Network::create(&config.model, sizes.words, 0, device)?;
     let network = Network::new(&config.model, sizes.words, parameters.inference())?;
     let inputs = inputs(config, sizes, device)?;
@@ -122,6 +124,7 @@ pub fn evaluation(config: &Config, sizes: &Sizes, device: &Device) -> Result<Vec
 /// # Errors
 /// As [`Network::loss`].
 pub fn training(config: &Config, sizes: &Sizes, device: &Device) -> Result<Vec<Phase>, ModelError> {
+    set_gemm_reduced_precision_f32(config.train.tf32);
     let (network, parameters) = Network::create(&config.model, sizes.words, 0, device)?;
     let (inputs, targets) = (inputs(config, sizes, device)?, targets(config, sizes));
     let trainable = parameters.trainable();

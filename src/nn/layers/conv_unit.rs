@@ -4,7 +4,8 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::nn::ops::{
-    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, running_average, scale_shift,
+    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, running_average,
+    scale_shift,
 };
 use crate::nn::{Pass, init};
 

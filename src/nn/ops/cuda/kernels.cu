@@ -159,7 +159,8 @@ extern "C" __global__ void point_bias(
 // x + row for every row of x, and if wanted the larger of that and 0.
 extern "C" __global__ void add_row(u64 n, u32 width, u32 relu, const float *x, const float *row, float *y) {
     EACH(i, n) {
-        const float sum = x[i] + row[i % width];
+        // 64-bit division is slow.
+        const float sum = x[i] + row[n >> 32 ? i % width : (u32)i % width];
         y[i] = relu && !(sum > 0.0f) ? 0.0f : sum;
     }
 }
