@@ -18,7 +18,7 @@ const CASES: [[usize; 8]; 5] = [
 
 #[test]
 fn pieces_cover_the_batch() {
-    assert_eq!(pieces(5, 1000).collect::<Vec<_>>(), [0..5]);
+    assert!(pieces(5, 1000).eq(std::iter::once(0..5)));
     let large: Vec<_> = pieces(300, 32 * 640 * 640).collect();
     assert_eq!(large, [0..163, 163..300]);
     assert!(large[0].len() * 32 * 640 * 640 <= MOST_NUMBERS);
