@@ -31,6 +31,12 @@ fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
     let said = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
     assert!(said.contains("nothing is missing or broken") && said.contains("20 images decoded"), "{said}");
 
+    for elsewhere in [["--root", "nowhere"], ["--set", "data.root=nowhere"]] {
+        let done = program(&["check", elsewhere[0], elsewhere[1]]).assert().failure();
+        let said = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
+        assert!(said.contains("nowhere/annotations"), "{said}");
+    }
+
     let path = root.join("annotations").join(DATASET).join("instances.json");
     let whole = fs::read(&path).unwrap();
     // A subset is not looked through again, but what is new in it is.

@@ -24,9 +24,9 @@ pub struct CheckArgs {
     /// A folder of ROOT/annotations; default: all of them
     #[arg(long)]
     dataset: Option<String>,
-    /// Holds annotations/ and images/
-    #[arg(long, default_value = "data")]
-    root: PathBuf,
+    /// Holds annotations/ and images/ [default: data, or what --set data.root=ROOT says]
+    #[arg(long)]
+    root: Option<PathBuf>,
     /// Where images are: --set data.images.SOURCE=folder/{image_id}.jpg
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -40,14 +40,17 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs) -> Result<()> {
     let start = Instant::now();
-    let patterns = Config::default().with(&args.sets)?.data.images;
+    let data = Config::default().with(&args.sets)?.data;
+    let set_dataset = args.sets.iter().any(|set| set.starts_with("data.dataset=")).then_some(&data.dataset);
+    let dataset = args.dataset.as_ref().or(set_dataset);
     let log = Log::stdout();
     let bar = log.progress(0, "check", "images");
     let progress = |_: usize, total: usize| {
         bar.set_length(total as u64);
         bar.advance(1);
     };
-    let report = check(&args.root, args.dataset.as_deref(), &patterns, &progress)?;
+    let root = args.root.as_ref().unwrap_or(&data.root);
+    let report = check(root, dataset.map(String::as_str), &data.images, &progress)?;
     bar.finish();
     say(files(&report).to_string().trim_end())?;
     report.notes.iter().try_for_each(|note| say(format!("note: {note}")))?;
