@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::grid::Grid;
-use crate::nn::ops::{attention_mix, attention_weights, by_head, linear};
+use crate::nn::ops::{attention_mix, attention_weights, linear, ready_keys, ready_values};
 use crate::nn::{Linear, Pass, init};
 
 /// Parameters as in PyTorch: `in_proj_weight` `[3D, D]` stacks query, key and value.
@@ -26,16 +26,28 @@ pub struct KeysValues {
 }
 
 impl KeysValues {
-    /// With further positions behind.
-    pub fn append(&self, next: &Self) -> Result<Self> {
-        Ok(Self {
-            keys: Tensor::cat(&[&self.keys, &next.keys], 1)?,
-            values: Tensor::cat(&[&self.values, &next.values], 1)?,
-        })
+    /// Room for `capacity` positions, with these at its beginning.
+    pub fn with_room(&self, capacity: usize) -> Result<Self> {
+        let room = |t: &Tensor| -> Result<Tensor> {
+            let (batch, _, width) = t.dims3()?;
+            let room = Tensor::zeros((batch, capacity, width), t.dtype(), t.device())?;
+            room.slice_set(&t.contiguous()?, 1, 0)?;
+            Ok(room)
+        };
+        Ok(Self { keys: room(&self.keys)?, values: room(&self.values)? })
     }
 
-    fn by_head(&self, heads: usize) -> Result<Self> {
-        Ok(Self { keys: by_head(&self.keys, heads)?, values: by_head(&self.values, heads)? })
+    /// Puts `next` behind the first `n` positions, in place, and gives back all up to there.
+    pub fn extend(&self, n: usize, next: &Self) -> Result<Self> {
+        let extend = |room: &Tensor, next: &Tensor| {
+            room.slice_set(&next.contiguous()?, 1, n)?;
+            room.narrow(1, 0, n + next.dim(1)?)
+        };
+        Ok(Self { keys: extend(&self.keys, &next.keys)?, values: extend(&self.values, &next.values)? })
+    }
+
+    fn ready(&self, heads: usize) -> Result<Self> {
+        Ok(Self { keys: ready_keys(&self.keys, heads)?, values: ready_values(&self.values, heads)? })
     }
 
     pub fn device(&self) -> &Device {
@@ -78,7 +90,7 @@ impl Attention {
 
     /// As [`Attention::keys_values`], ready to be looked at many times but not to be appended to.
     pub fn source(&self, keys: &Tensor, values: &Tensor) -> Result<KeysValues> {
-        self.keys_values(keys, values)?.by_head(self.heads)
+        self.keys_values(keys, values)?.ready(self.heads)
     }
 
     /// Queries `[B, L, D]` -> `[B, L, D]` and the probabilities `[B, heads, L, N]` before dropout.

@@ -152,7 +152,8 @@ impl<'a> Speaker<'a> {
             x = Tensor::cat(&[&unread, &x], 1)?;
         }
         for step in 0..steps {
-            let hidden = self.network.decoder.forward(&x, &self.source, &mut self.past, &self.pass)?.hidden;
+            let hidden =
+                self.network.decoder.forward(&x, &self.source, Some(&mut self.past), &self.pass)?.hidden;
             let last = hidden.narrow(1, hidden.dim(1)? - 1, 1)?.squeeze(1)?;
             let logits = self.network.logits(&last)?.to_vec2::<f32>()?;
             let mut tokens = Vec::with_capacity(logits.len());

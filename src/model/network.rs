@@ -14,7 +14,7 @@ use super::grid::Grid;
 use super::language::Language;
 use super::loss::token_loss;
 use super::quantise::Sequence;
-use super::transformer::{Decoded, Decoder, Encoder, Past, Source};
+use super::transformer::{Decoded, Decoder, Encoder, Source};
 use super::{Inputs, ModelError, Targets};
 use crate::config::{ModelConfig, Task};
 use crate::nn::ops::{linear, modulate};
@@ -235,8 +235,7 @@ impl Network {
         pass: &Pass,
     ) -> Result<(Tensor, Vec<Tensor>)> {
         let x = self.embed(encoded, sequences)?;
-        let Decoded { hidden, attention } =
-            self.decoder.forward(&x, &encoded.source, &mut Past::default(), pass)?;
+        let Decoded { hidden, attention } = self.decoder.forward(&x, &encoded.source, None, pass)?;
         let logits = self.logits(&hidden)?;
         pass.watch(|| "logits".into(), &logits);
         Ok((logits, attention))

@@ -35,8 +35,9 @@ impl Source {
 }
 
 /// Keys and values of the tokens decoded so far, by layer; empty at the start.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Past {
+    /// With room for as many tokens as there are positions.
     layers: Vec<KeysValues>,
     tokens: usize,
 }
@@ -44,10 +45,21 @@ pub struct Past {
 impl Past {
     /// The batch rows named by `rows`.
     pub fn select(&self, rows: &[u32]) -> Result<Self> {
-        let Some(first) = self.layers.first() else { return Ok(self.clone()) };
+        let Some(first) = self.layers.first() else { return Ok(Self::default()) };
         let index = Tensor::new(rows, first.device())?;
         let layers = self.layers.iter().map(|layer| layer.select(&index)).collect::<Result<_>>()?;
         Ok(Self { layers, tokens: self.tokens })
+    }
+
+    /// Adds what layer `layer` makes of the next tokens; gives back all up to these.
+    fn extend(&mut self, layer: usize, next: KeysValues, positions: usize) -> Result<KeysValues> {
+        match self.layers.get(layer) {
+            Some(before) => before.extend(self.tokens, &next),
+            None => {
+                self.layers.push(next.with_room(positions)?);
+                Ok(next)
+            }
+        }
     }
 }
 
@@ -145,24 +157,28 @@ impl Decoder {
         })
     }
 
-    /// Decodes the next embeddings `[B, L, D]` after those in `past`, which then contains them.
-    pub fn forward(&self, x: &Tensor, source: &Source, past: &mut Past, pass: &Pass) -> Result<Decoded> {
-        let n = x.dim(1)?;
-        let position = self.positions.narrow(0, past.tokens, n)?;
-        let causal = if n > 1 { Some(causal_bias(past.tokens, n, x)?) } else { None };
+    /// Decodes embeddings `[B, L, D]`: those after the ones in `past`, which then contains them, or all of a
+    /// sequence.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        source: &Source,
+        mut past: Option<&mut Past>,
+        pass: &Pass,
+    ) -> Result<Decoded> {
+        let (n, before) = (x.dim(1)?, past.as_ref().map_or(0, |past| past.tokens));
+        let position = self.positions.narrow(0, before, n)?;
+        let causal = if n > 1 { Some(causal_bias(before, n, x)?) } else { None };
         let mut x = x.clone();
         let mut attention = Vec::with_capacity(self.layers.len());
-        let mut seen = Vec::with_capacity(self.layers.len());
         for (i, layer) in self.layers.iter().enumerate() {
             let drop = |y: &Tensor| pass.dropout(y, layer.dropout);
             let placed = x.broadcast_add(&position)?;
-            let own = layer.self_attention.keys_values(&placed, &x)?;
-            let own = match past.layers.get(i) {
-                Some(before) => before.append(&own)?,
-                None => own,
-            };
+            let mut own = layer.self_attention.keys_values(&placed, &x)?;
+            if let Some(past) = &mut past {
+                own = past.extend(i, own, self.positions.dim(0)?)?;
+            }
             let (y, _) = layer.self_attention.attend(&placed, &own, causal.as_ref(), pass)?;
-            seen.push(own);
             x = layer.norms[0].forward(&(x + drop(&y)?)?)?;
             let bias = layer.bias(&x, source, pass)?;
             let placed = x.broadcast_add(&position)?;
@@ -174,7 +190,9 @@ impl Decoder {
             x = layer.norms[2].forward(&(x + drop(&y)?)?)?;
             pass.watch(|| layer.name.clone(), &x);
         }
-        *past = Past { layers: seen, tokens: past.tokens + n };
+        if let Some(past) = past {
+            past.tokens += n;
+        }
         let hidden = self.norm.forward(&x)?;
         pass.watch(|| "decoder.norm".into(), &hidden);
         Ok(Decoded { hidden, attention })

@@ -33,7 +33,7 @@ mod storage;
 mod testing;
 
 pub use activation::leaky_relu;
-pub use attention::{attention_mix, attention_weights, by_head};
+pub use attention::{attention_mix, attention_weights, ready_keys, ready_values};
 pub use batch_norm::{BatchNormed, batch_norm_train, folded, running_average, scale_shift};
 pub use bf16::in_bf16;
 pub use conv::{Ending, conv2d, conv2d_finished};

@@ -88,8 +88,9 @@ fn what_evaluation_fuses() -> Result<()> {
 
     let [q, k] = [random("q", (2, 5, 12))?, random("k", (2, 7, 12))?];
     let look = |device: &Device| {
-        let [q, k] = [q.to_device(device)?, ops::by_head(&k.to_device(device)?, 3)?];
-        ops::attention_mix(&ops::attention_weights(&q, &k, None, 3)?, &k)
+        let [q, k] = [q.to_device(device)?, k.to_device(device)?];
+        let looked = ops::attention_weights(&q, &ops::ready_keys(&k, 3)?, None, 3)?;
+        ops::attention_mix(&looked, &ops::ready_values(&k, 3)?)
     };
     assert_close(&look(&gpu)?, &values(&look(&Device::Cpu)?), 1e-5);
 
