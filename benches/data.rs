@@ -61,8 +61,12 @@ fn pick_labels(bencher: Bencher) {
     let labelled = read(&drawn.file.display().to_string());
     let predictions = predictions(&all);
     let out = folder.path().join("picked.json");
-    let options =
-        PickOptions { criterion: Criterion::Rpp(Judge::default()), masks: Masks::Predicted, force: true };
+    let options = PickOptions {
+        criterion: Criterion::Rpp(Judge::default()),
+        masks: Masks::Predicted,
+        weights: false,
+        force: true,
+    };
     let count = ItemsCount::new(predictions.referents.len());
     bencher.counter(count).bench(|| pick(&all, &labelled, &predictions, &out, &options).expect("picked"));
 }

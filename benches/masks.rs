@@ -78,6 +78,7 @@ fn quantise(bencher: Bencher) {
         boxes: None,
         vertices: Some(vec![outline; ROWS]),
         labels: None,
+        weights: None,
     };
     bencher.counter(ItemsCount::new(ROWS)).bench(|| Sequence::of_targets(&cfg, &targets));
 }

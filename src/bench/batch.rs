@@ -43,7 +43,8 @@ pub fn targets(config: &Config, sizes: &Sizes) -> Targets {
         (0..config.model.vertices).map(|_| [place() as f32, place() as f32]).collect()
     };
     let vertices = (0..rows).map(|_| outline(&mut place)).collect();
-    Targets { pad_hw: vec![(side, side); rows], boxes: Some(boxes), vertices: Some(vertices), labels: None }
+    let pad_hw = vec![(side, side); rows];
+    Targets { pad_hw, boxes: Some(boxes), vertices: Some(vertices), labels: None, weights: None }
 }
 
 /// Pixels of the square images.

@@ -61,6 +61,10 @@ pub struct PickArgs {
     /// rpp: projection terms below it are good enough; 0 to 2
     #[arg(long, default_value_t = Judge::default().threshold)]
     threshold: f64,
+    /// quality: also write the expected IoU as the label's weight in training; with --quality 0 in place of
+    /// keeping and rejecting
+    #[arg(long)]
+    weights: bool,
     /// What becomes the mask of a picked record
     #[arg(long, value_enum, default_value_t = Written::Predicted)]
     masks: Written,
@@ -100,7 +104,7 @@ pub fn run(args: &PickArgs) -> Result<()> {
         Written::Predicted => Masks::Predicted,
         Written::Outlines => Masks::Outlines,
     };
-    let options = PickOptions { criterion, masks, force: args.force };
+    let options = PickOptions { criterion, masks, weights: args.weights, force: args.force };
     let picked = pick(&all, &labelled, &predictions, &out, &options)?;
     say(table(&picked))?;
     say(format!("{}: {} records of {}", out.display(), picked.labelled + picked.kept, picked.split))?;

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use partial_res::config::Config;
 use partial_res::experiment::{
-    Arm, DataSource, LabelMethod, Origin, Plan, Ran, Rec, Recipe, StepStore, Summary, SummaryRow,
+    Arm, ByQuality, DataSource, LabelMethod, Origin, Plan, Ran, Rec, Recipe, StepStore, Summary, SummaryRow,
     Supervision, Workplace, labeller_config, rows_per_second,
 };
-use partial_res::pseudo::{Judge, Masks, QUALITY};
+use partial_res::pseudo::{Asked, Judge, Masks, QUALITY};
 use partial_res::report::Log;
 
 use super::shared::{ConfigArgs, DeviceArgs, checkpoint_path, make_shapes, say, signals};
@@ -21,6 +21,9 @@ enum Labeller {
     /// Resampling pseudo points, the paper's way: outlines by the network that learnt from the sample,
     /// kept where their shadows fit the box
     Rpp,
+    /// Outlines by the same network, said within the boxes and fitted to them, kept where the IoU to expect is
+    /// high enough
+    Boxes,
     /// Close-ups: a labeller of its own that sees each referent's box, its outlines kept where the IoU to
     /// expect is high enough
     CloseUp,
@@ -61,9 +64,16 @@ pub struct PipelineArgs {
     /// rpp: projection terms below it are good enough; 0 to 2
     #[arg(long, default_value_t = Judge::default().threshold)]
     threshold: f64,
-    /// close-up: the expected IoU from which on a label is good enough; 0 keeps all, up to 1
+    /// boxes, close-up: the expected IoU from which on a label is good enough; 0 keeps all, up to 1
     #[arg(long, default_value_t = QUALITY)]
     quality: f64,
+    /// boxes, close-up: labels count in training as much as the IoU that is expected of them; with --quality 0
+    /// in place of keeping and rejecting
+    #[arg(long)]
+    weights: bool,
+    /// boxes, close-up: ask all expressions of a referent and take the outline of which most is expected
+    #[arg(long)]
+    all_expressions: bool,
     /// Make labels so often, each time with a network that has learnt from those of the time before; every
     /// round is scored
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
@@ -98,10 +108,17 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     let recipe = Recipe { res, labeller, rec, source, ratio: args.ratio, seed };
     let mut arms: Vec<(String, Arm)> = vec![("initial RES".to_owned(), recipe.arm(Supervision::Sample)?)];
     let masks = Masks::Predicted;
+    let by_quality = ByQuality {
+        quality: args.quality,
+        masks,
+        weights: args.weights,
+        expressions: if args.all_expressions { Asked::All } else { Asked::First },
+    };
     for labeller in &args.labeller {
         let (name, method) = match labeller {
             Labeller::Rpp => ("after RPP", LabelMethod::Rpp { threshold: args.threshold, masks }),
-            Labeller::CloseUp => ("after close-ups", LabelMethod::CloseUp { quality: args.quality, masks }),
+            Labeller::Boxes => ("after labels within boxes", LabelMethod::Boxes(by_quality)),
+            Labeller::CloseUp => ("after close-ups", LabelMethod::CloseUp(by_quality)),
         };
         for rounds in 1..=args.rounds {
             let name = if rounds == 1 { name.to_owned() } else { format!("{name}, round {rounds}") };

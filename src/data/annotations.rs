@@ -36,6 +36,9 @@ pub struct Referent {
     pub height: usize,
     /// Which image collection; see [`super::ImageFiles`].
     pub data_source: Option<String>,
+    /// How much the outline counts in training, 0 to 1; as much as any if absent. Not in the reference's files:
+    /// a pick with weights writes it beside predicted masks.
+    pub weight: Option<f32>,
 }
 
 impl Referent {
@@ -232,6 +235,10 @@ fn check(referent: &Referent) -> Result<(), Problem> {
     if referent.bbox.iter().any(|number| !number.is_finite()) || width < 0.0 || height < 0.0 {
         let found = format!("{:?}", referent.bbox);
         return problem("bbox", found, "expected [x, y, width, height] in pixels; correct the record");
+    }
+    if let Some(weight) = referent.weight.filter(|weight| !(0.0..=1.0).contains(weight)) {
+        let found = weight.to_string();
+        return problem("weight", found, "expected 0 to 1; correct it or remove the field");
     }
     if referent.askable().next().is_none() {
         let found = format!("{:?}", referent.expressions);

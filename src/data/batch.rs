@@ -29,6 +29,8 @@ pub struct Row {
     pub is_crowd: bool,
     /// A number for each of `DataConfig::labels`; [`super::NO_LABEL`] where the record has none.
     pub labels: Vec<u32>,
+    /// How much the outline counts in the loss; 1 unless the record says otherwise.
+    pub weight: f32,
     /// Resized over original size, x and y; negative where the image is mirrored. Of a rotated close-up
     /// scale and offset hold but for the rotation.
     pub scale: (f64, f64),
@@ -138,7 +140,8 @@ impl Batch {
         let labels = Some(self.rows.iter().map(|row| row.labels.clone()).collect());
         let vertices =
             (task != Task::Detection).then(|| self.rows.iter().map(|row| row.vertices.clone()).collect());
-        Targets { pad_hw: self.row_pad_hw(), boxes, vertices, labels }
+        let weights = Some(self.rows.iter().map(|row| row.weight).collect());
+        Targets { pad_hw: self.row_pad_hw(), boxes, vertices, labels, weights }
     }
 
     /// The padded size of each row's image.

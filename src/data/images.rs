@@ -155,6 +155,7 @@ mod tests {
             width: 1,
             height: 1,
             data_source: source.map(str::to_owned),
+            weight: None,
         };
         files.path(&referent).map(|path| path.to_string_lossy().into_owned())
     }

@@ -35,6 +35,7 @@ mod tests {
             boxes: None,
             vertices: Some(vec![outline.clone(); rows]),
             labels: None,
+            weights: None,
         };
         let mut shuffled = targets.clone();
         shuffle_vertices(&mut shuffled, 5, 0.25, &mut Stream::new(5, "shuffle"));

@@ -117,6 +117,7 @@ fn perfect_answer(cfg: &ModelConfig, truth: &Truth) -> Answer {
         boxes: (cfg.task != Task::Segmentation).then(|| vec![truth.padded_bbox]),
         vertices: (cfg.task != Task::Detection).then(vertices),
         labels: None,
+        weights: None,
     };
     let tokens = Sequence::of_targets(cfg, &targets).remove(0).tokens;
     let said = |tokens: &[u32]| Some(Spoken { tokens: tokens.to_vec(), ..Spoken::default() });

@@ -18,8 +18,8 @@ use crate::config::{Config, Task};
 use crate::data::{Annotations, Dataset, INSTANCES};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::pseudo::{
-    Asked, Criterion, Judge, Labelling, PickOptions, Picked, Predictions, PseudoError, SampleOptions, label,
-    pick, pick_file, sample_into,
+    Criterion, Judge, Labelling, PickOptions, Picked, Predictions, PseudoError, SampleOptions, label, pick,
+    pick_file, sample_into,
 };
 use crate::report::{Log, Protocol, ResultRow, Weights};
 use crate::train::{Outcome as Ended, RunFolder, Trainer};
@@ -140,7 +140,7 @@ impl Workplace<'_> {
             dataset: &Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone())),
             device: self.device,
             method: labels.method,
-            expressions: Asked::First,
+            expressions: labels.expressions,
             batch_size: BATCH,
             force: false,
         };
@@ -151,14 +151,16 @@ impl Workplace<'_> {
     }
 
     fn pick(&self, picking: &Picking, claim: &Claim) -> Result<Gained, ExperimentError> {
-        let (criterion, masks) = match picking.method {
-            LabelMethod::Rpp { threshold, masks } => (Criterion::Rpp(Judge { threshold }), masks),
-            LabelMethod::CloseUp { quality, masks } => (Criterion::Quality(quality), masks),
+        let (criterion, masks, weights) = match picking.method {
+            LabelMethod::Rpp { threshold, masks } => (Criterion::Rpp(Judge { threshold }), masks, false),
+            LabelMethod::Boxes(by) | LabelMethod::CloseUp(by) => {
+                (Criterion::Quality(by.quality), by.masks, by.weights)
+            }
         };
         let all = Annotations::read(&picking.source.path)?;
         let labelled = Annotations::read(&self.store.annotations_of(&picking.sample))?;
         let predictions = Predictions::read(&self.store.predictions_of(&picking.labels))?;
-        let options = PickOptions { criterion, masks, force: true };
+        let options = PickOptions { criterion, masks, weights, force: true };
         let out = claim.folder.join(pick_file(picking.ratio));
         let picked = pick(&all, &labelled, &predictions, &out, &options)?;
         write_text(&claim.folder.join(VERDICTS), &verdicts(&picked))?;

@@ -36,4 +36,6 @@ pub use source::{Content, DataSource};
 pub use step::{CODE, Step, in_order};
 pub use store::{Claim, State, StepStore};
 pub use summary::{Summary, SummaryRow};
-pub use work::{Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work};
+pub use work::{
+    Annotated, ByQuality, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
+};

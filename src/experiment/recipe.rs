@@ -9,7 +9,7 @@ use super::work::{
     Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
 };
 use crate::config::{Config, ConfigError, Task};
-use crate::pseudo::Method;
+use crate::pseudo::{Asked, Method};
 
 /// One experiment: a network and how it is trained, the share of masks, the seed.
 #[derive(Clone, Debug)]
@@ -96,9 +96,10 @@ impl Recipe {
 
     /// Labels by a network that learns from what the step `learnt` wrote.
     fn pick(&self, sample: &Arc<Step>, learnt: &Arc<Step>, method: LabelMethod) -> Arc<Step> {
-        let (config, asked) = match method {
-            LabelMethod::Rpp { .. } => (&self.res, Method::Greedy),
-            LabelMethod::CloseUp { .. } => (&self.labeller, Method::Boxes),
+        let (config, said, expressions) = match method {
+            LabelMethod::Rpp { .. } => (&self.res, Method::Greedy, Asked::First),
+            LabelMethod::Boxes(by) => (&self.res, Method::Boxes, by.expressions),
+            LabelMethod::CloseUp(by) => (&self.labeller, Method::Boxes, by.expressions),
         };
         let source = || Arc::clone(&self.source);
         let labels = Labels {
@@ -106,7 +107,8 @@ impl Recipe {
             config: config.clone(),
             by: self.training(config, Annotated::Some(Arc::clone(learnt))),
             weights: best_weights(config),
-            method: asked,
+            method: said,
+            expressions,
         };
         let labels = Step::new(Work::Label(Box::new(labels)));
         let (ratio, sample) = (self.ratio, Arc::clone(sample));

@@ -43,6 +43,9 @@ impl Step {
                 if labels.method != Method::Greedy {
                     settings["method"] = json!(labels.method);
                 }
+                if !labels.expressions.is_first() {
+                    settings["expressions"] = json!(labels.expressions);
+                }
                 (settings, json!({"data": labels.source.content, "checkpoint": labels.by.key}))
             }
             Work::Pick(picking) => {

@@ -12,7 +12,7 @@ use super::source::DataSource;
 use super::{ExperimentError, Step};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, Task, Transform};
-use crate::pseudo::{Masks, Method};
+use crate::pseudo::{Asked, Masks, Method};
 use crate::report::Weights;
 
 /// What a step does.
@@ -72,6 +72,7 @@ pub struct Labels {
     pub by: Arc<Step>,
     pub weights: Weights,
     pub method: Method,
+    pub expressions: Asked,
 }
 
 /// Choosing from outlines.
@@ -91,9 +92,24 @@ pub enum LabelMethod {
     /// The paper's resampling of pseudo points: outlines by the network of step 2, kept where the
     /// projection term is below the threshold.
     Rpp { threshold: f64, masks: Masks },
+    /// Outlines by the network of step 2, said within the known boxes and fitted to them.
+    Boxes(ByQuality),
     /// Outlines within the known boxes by a labeller of its own, which learns from close-ups of the
-    /// sample's referents; kept where the IoU to expect is not below `quality`.
-    CloseUp { quality: f64, masks: Masks },
+    /// sample's referents.
+    CloseUp(ByQuality),
+}
+
+/// Labels that are kept where the IoU to expect is not below `quality`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ByQuality {
+    pub quality: f64,
+    pub masks: Masks,
+    /// Whether each counts in training as much as the IoU that is expected of it. Absent in keys of before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub weights: bool,
+    /// Of several candidates the one of which most is expected. Absent in keys of before.
+    #[serde(skip_serializing_if = "Asked::is_first")]
+    pub expressions: Asked,
 }
 
 /// Scoring the last checkpoint of a training.
@@ -148,10 +164,26 @@ impl Picking {
 /// What tells its labels from others: `, RPP` or `, close-ups, round 2`.
 impl fmt::Display for Picking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.method {
-            LabelMethod::Rpp { .. } => ", RPP",
-            LabelMethod::CloseUp { .. } => ", close-ups",
-        })?;
+        let by_quality = match self.method {
+            LabelMethod::Rpp { .. } => {
+                f.write_str(", RPP")?;
+                None
+            }
+            LabelMethod::Boxes(by) => {
+                f.write_str(", within boxes")?;
+                Some(by)
+            }
+            LabelMethod::CloseUp(by) => {
+                f.write_str(", close-ups")?;
+                Some(by)
+            }
+        };
+        if by_quality.is_some_and(|by| by.expressions == Asked::All) {
+            f.write_str(", all expressions")?;
+        }
+        if by_quality.is_some_and(|by| by.weights) {
+            f.write_str(", weighted")?;
+        }
         match self.round() {
             1 => Ok(()),
             round => write!(f, ", round {round}"),

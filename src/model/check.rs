@@ -86,6 +86,9 @@ impl Targets {
         if cfg.task != Task::Detection {
             expect("target outlines", self.vertices.as_ref().map_or(0, Vec::len), rows)?;
         }
+        if let Some(weights) = &self.weights {
+            expect("weights of outlines", weights.len(), rows)?;
+        }
         if cfg.auxiliary.has_pretext() && !cfg.auxiliary.pretext_classes.is_empty() {
             expect("rows of labels", self.labels.as_ref().map_or(0, Vec::len), rows)?;
             for labels in self.labels.iter().flatten() {

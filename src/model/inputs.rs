@@ -31,4 +31,6 @@ pub struct Targets {
     /// The referents' labels for the pretext task, one for each of `pretext_classes`;
     /// `u32::MAX` = unknown.
     pub labels: Option<Vec<Vec<u32>>>,
+    /// How much each row's outline counts in the loss of tokens; all alike if absent.
+    pub weights: Option<Vec<f32>>,
 }

@@ -59,12 +59,26 @@ pub fn target_tokens(cfg: &ModelConfig, sequences: &[Sequence]) -> Vec<Vec<u32>>
 /// The target class gets 1 - e and every other class e / classes, so the sum is below 1
 /// (quirk 16). With `soft_target_sigma` a coordinate's target is a Gaussian around it, without
 /// smoothing, and the loss is the divergence from it divided by the sum of the weights.
-/// `logits` is `[B, L, bins + 1]`.
-pub fn token_loss(cfg: &ModelConfig, logits: &Tensor, sequences: &[Sequence]) -> Result<Tensor> {
+/// `weights`, one for each row, multiply those of its outline. `logits` is `[B, L, bins + 1]`.
+pub fn token_loss(
+    cfg: &ModelConfig,
+    logits: &Tensor,
+    sequences: &[Sequence],
+    weights: Option<&[f32]>,
+) -> Result<Tensor> {
     let (b, l, classes) = logits.dims3()?;
     let soft = cfg.loss.soft_target_sigma > 0.0;
-    let goals: Vec<Goal> = sequences.iter().flat_map(|sequence| goals(cfg, sequence)).collect();
-    let total = if soft { goals.iter().map(|goal| goal.weight).sum() } else { (b * l) as f32 };
+    let of_box = match cfg.task {
+        Task::Segmentation => 0,
+        Task::Detection | Task::MultiTask => 5,
+    };
+    let mut goals: Vec<Goal> = sequences.iter().flat_map(|sequence| goals(cfg, sequence)).collect();
+    for (row, &weight) in goals.chunks_mut(l).zip(weights.unwrap_or_default()) {
+        row.iter_mut().skip(of_box).for_each(|goal| goal.weight *= weight);
+    }
+    // Nothing is to be learnt where all weights are 0.
+    let sum = || goals.iter().map(|goal| goal.weight).sum::<f32>().max(f32::MIN_POSITIVE);
+    let total = if soft { sum() } else { (b * l) as f32 };
     let others = cfg.loss.label_smoothing / classes as f64;
     let mut entropy = 0.0;
     let targets = goals
@@ -106,4 +120,48 @@ fn bell(cfg: &ModelConfig, position: f32) -> Vec<(u32, f32)> {
     let sum: f32 = peaks.iter().map(|(_, value)| value).sum();
     peaks.iter_mut().for_each(|(_, value)| *value /= sum);
     peaks
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Logits and sequences of two rows with different outlines.
+    fn rows(cfg: &ModelConfig) -> Result<(Tensor, Vec<Sequence>)> {
+        let sequence = |first: u32| {
+            let tokens: Vec<u32> = (first..first + 2 * cfg.vertices as u32).collect();
+            let positions = tokens.iter().map(|&token| Some(token as f32 + 0.3)).collect();
+            Sequence { tokens, positions }
+        };
+        let (l, classes) = (2 * cfg.vertices + 1, cfg.bins + 1);
+        let logits: Vec<f32> = (0..2 * l * classes).map(|i| (i as f32 * 0.7).sin()).collect();
+        let logits = Tensor::from_vec(logits, (2, l, classes), &Device::Cpu)?;
+        Ok((logits, vec![sequence(1), sequence(4)]))
+    }
+
+    #[test]
+    fn weights_say_how_much_an_outline_counts() -> Result<()> {
+        let mut cfg = ModelConfig { bins: 12, vertices: 3, ..ModelConfig::default() };
+        let (logits, sequences) = rows(&cfg)?;
+        let loss = |cfg: &ModelConfig, weights: Option<&[f32]>| {
+            token_loss(cfg, &logits, &sequences, weights)?.to_scalar::<f32>()
+        };
+        let alone = |cfg: &ModelConfig, row: usize| {
+            let logits = logits.narrow(0, row, 1)?;
+            token_loss(cfg, &logits, &sequences[row..=row], None)?.to_scalar::<f32>()
+        };
+        for sigma in [0.0, 1.0] {
+            cfg.loss.soft_target_sigma = sigma;
+            let (first, second) = (alone(&cfg, 0)?, alone(&cfg, 1)?);
+            assert!((loss(&cfg, None)? - (first + second) / 2.0).abs() < 1e-5);
+            assert_eq!(loss(&cfg, Some(&[1.0, 1.0]))?, loss(&cfg, None)?);
+            // Soft targets are a mean by weight, the reference's loss is a mean over all rows.
+            let by = if sigma > 0.0 { 1.25 } else { 2.0 };
+            let weighted = loss(&cfg, Some(&[1.0, 0.25]))?;
+            assert!((weighted - (first + 0.25 * second) / by).abs() < 1e-5, "{weighted}");
+        }
+        Ok(())
+    }
 }

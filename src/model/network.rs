@@ -257,7 +257,7 @@ impl Network {
         let encoded = self.encode(&visual, &inputs.image_of, &inputs.words, pass)?;
         let sequences = Sequence::of_targets(&self.cfg, targets);
         let (logits, attention) = self.teacher_looking(&encoded, &sequences, pass)?;
-        let tokens = token_loss(&self.cfg, &logits, &sequences)?;
+        let tokens = token_loss(&self.cfg, &logits, &sequences, targets.weights.as_deref())?;
         let observed = Observed {
             fused: &visual.cells,
             image_of: &inputs.image_of,

@@ -75,6 +75,11 @@ pub enum PseudoError {
     NotGreedy { path: PathBuf },
 
     #[error(
+        "weights are expected IoUs, which only --method quality has; leave out --weights, or pick by quality"
+    )]
+    NoExpectation,
+
+    #[error(
         "{found} referents of the sample have a mask; to learn what labels are worth takes {expected}. Sample more, or pick with --quality 0, which keeps all, or with --method rpp"
     )]
     TooFew { found: usize, expected: usize },

@@ -45,6 +45,9 @@ pub const QUALITY: f64 = 0.5;
 pub struct PickOptions {
     pub criterion: Criterion,
     pub masks: Masks,
+    /// Write the IoU that is expected of a label as its `weight` in training; needs
+    /// [`Criterion::Quality`].
+    pub weights: bool,
     /// Replace a file that is there.
     pub force: bool,
 }
@@ -75,6 +78,8 @@ pub struct Picked {
     pub criterion: Criterion,
     pub calibration: Option<Calibration>,
     pub masks: Masks,
+    /// Whether the expected IoU was written as `weight`.
+    pub weights: bool,
     /// Records with masks of their own.
     pub labelled: usize,
     pub kept: usize,
@@ -114,10 +119,11 @@ pub fn pick(
     refuse_to_replace(out, options.force)?;
     let material = Material::new(all, labelled, predictions)?;
     let calibration = match options.criterion {
+        Criterion::Rpp(_) if options.weights => return Err(PseudoError::NoExpectation),
         Criterion::Rpp(_) if predictions.header.method != Method::Greedy => {
             return Err(PseudoError::NotGreedy { path: predictions.path.clone() });
         }
-        Criterion::Quality(quality) if quality > 0.0 => Some(material.calibrate()?),
+        Criterion::Quality(quality) if quality > 0.0 || options.weights => Some(material.calibrate()?),
         Criterion::Rpp(_) | Criterion::Quality(_) => None,
     };
     let scene = Scene { material: &material, options, calibration };
@@ -128,7 +134,12 @@ pub fn pick(
     for verdict in verdicts.iter().filter(|verdict| verdict.judgement.kept) {
         let mask = serde_json::to_string(&verdict.mask).expect("plain data");
         // Records were read before, so they are objects.
-        written.extend(with_field(material.records[verdict.referent], "mask", &mask).map(Cow::Owned));
+        let mut record = with_field(material.records[verdict.referent], "mask", &mask);
+        if let (true, Some(expected)) = (options.weights, verdict.expected_iou) {
+            let weight = format!("{:.4}", expected.clamp(0.0, 1.0));
+            record = record.and_then(|record| with_field(&record, "weight", &weight));
+        }
+        written.extend(record.map(Cow::Owned));
     }
     let count = |wanted: fn(&Judgement) -> bool| verdicts.iter().filter(|v| wanted(&v.judgement)).count();
     let kept = || verdicts.iter().filter(|verdict| verdict.judgement.kept);
@@ -141,6 +152,7 @@ pub fn pick(
         criterion: options.criterion,
         calibration,
         masks: options.masks,
+        weights: options.weights,
         labelled: material.sampled.len(),
         kept: count(|judgement| judgement.kept),
         empty: count(|judgement| judgement.projection_term.is_none()),
@@ -226,7 +238,7 @@ impl Scene<'_> {
                 .map_err(|source| self.material.wrong(prediction.index, source))?,
         };
         let expected = self.calibration.map_or(1.0, |calibration| calibration.expected(candidate));
-        let (projection_term, kept) = (candidate.projection_term, expected >= quality);
+        let (projection_term, kept) = (candidate.projection_term, expected.max(0.0) >= quality);
         Ok((chosen, Judgement { polygons, mask: Some(mask), projection_term, kept }))
     }
 }

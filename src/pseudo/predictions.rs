@@ -19,13 +19,20 @@ use crate::report::Weights;
 const FORMAT: u32 = 1;
 
 /// Which expressions of a referent are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Asked {
     /// The first that has a word (the reference draws one, quirk 36).
+    #[default]
     First,
     /// Every one: as many candidates.
     All,
+}
+
+impl Asked {
+    pub fn is_first(&self) -> bool {
+        *self == Self::First
+    }
 }
 
 /// How candidates come about.

@@ -126,8 +126,12 @@ fn what_does_not_belong_together_is_refused() {
     succeed(&["sample", "--ratio", "10", "--dataset", DATASET], &root);
     let (all, labelled) = (read(&root, "instances.json"), read(&root, "instances_sample_10.json"));
     let out = file(&root, "out.json");
-    let options =
-        PickOptions { criterion: Criterion::Rpp(Judge::default()), masks: Masks::Predicted, force: true };
+    let options = PickOptions {
+        criterion: Criterion::Rpp(Judge::default()),
+        masks: Masks::Predicted,
+        weights: false,
+        force: true,
+    };
     let message = |all: &Annotations, labelled: &Annotations, predictions: &Predictions| {
         pick(all, labelled, predictions, &out, &options).unwrap_err().to_string()
     };
@@ -213,7 +217,22 @@ fn known_boxes_make_the_labels_and_the_sample_says_what_they_are_worth() {
     let provenance = pick(&["--quality", "0.3"]);
     let sample = read(&root, "instances_sample_30.json");
     assert_eq!(provenance["calibration"]["examples"], sample.referents("train").unwrap().len());
-    let error = fail(&["pick", "--ratio", "30", "--dataset", DATASET, "--method", "rpp", "--force"], &root);
+    // All kept, each with a weight of its own; what has a true mask has none.
+    let weighted = pick(&["--quality", "0", "--weights"]);
+    assert_eq!(weighted["weights"], true);
+    assert!(weighted["kept"].as_u64().unwrap() >= kept[1], "{weighted}");
+    let picked = read(&root, "instances_sample_30_box_pick.json");
+    let (true_masks, labels) =
+        picked.referents("train").unwrap().split_at(sample.referents("train").unwrap().len());
+    assert!(true_masks.iter().all(|referent| referent.weight.is_none()));
+    let weights: Vec<f32> = labels.iter().map(|referent| referent.weight.unwrap()).collect();
+    assert!(
+        weights.iter().all(|weight| (0.0..=1.0).contains(weight)) && weights.iter().any(|w| *w != weights[0])
+    );
+    let rpp = ["pick", "--ratio", "30", "--dataset", DATASET, "--method", "rpp", "--force"];
+    let error = fail(&[&rpp[..], &["--weights"]].concat(), &root);
+    assert!(error.contains("only --method quality has"), "{error}");
+    let error = fail(&rpp, &root);
     assert!(error.contains("Label with --method rpp"), "{error}");
     succeed(&["sample", "--ratio", "1", "--dataset", DATASET], &root);
     let error = fail(&["pick", "--ratio", "1", "--dataset", DATASET], &root);

@@ -138,6 +138,7 @@ impl Case {
             boxes: shaped("in.boxes", 2, 4)?.map(boxes).transpose()?,
             vertices: shaped("in.vertices", 3, 2)?.map(vertices).transpose()?,
             labels: None,
+            weights: None,
         })
     }
 

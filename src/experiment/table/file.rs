@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::config::{Config, ConfigError};
-use crate::experiment::{ExperimentError, LabelMethod, Supervision, labeller_config};
-use crate::pseudo::{Judge, Masks, QUALITY};
+use crate::experiment::{ByQuality, ExperimentError, LabelMethod, Supervision, labeller_config};
+use crate::pseudo::{Asked, Judge, Masks, QUALITY};
 
 /// The table that the program brings along.
 const BUILT_IN: &str = include_str!("../../../configs/tables/refshapes.toml");
@@ -51,9 +51,15 @@ pub struct Row {
     pub method: Method,
     /// `rpp`: projection terms below it are kept; the paper's 0.1 if left out.
     pub threshold: Option<f64>,
-    /// `close-up`: expected IoUs from it on are kept; 0.5 if left out.
+    /// `boxes` and `close-up`: expected IoUs from it on are kept; 0.5 if left out.
     pub quality: Option<f64>,
-    /// `rpp` and `close-up`: how often labels are made; once if left out.
+    /// `boxes` and `close-up`: labels count in training as much as the IoU that is expected of them.
+    #[serde(default)]
+    pub weights: bool,
+    /// `boxes` and `close-up`: which expressions are asked; the first if left out.
+    #[serde(default)]
+    pub expressions: Asked,
+    /// All but `initial` and `full`: how often labels are made; once if left out.
     #[serde(default = "one")]
     pub rounds: usize,
     /// Changes of this row, after those of all.
@@ -70,6 +76,8 @@ pub enum Method {
     Initial,
     /// These, and labels picked as in the paper.
     Rpp,
+    /// These, and labels by the same network within the known boxes.
+    Boxes,
     /// These, and labels by a labeller that learns from close-ups.
     CloseUp,
     /// All masks.
@@ -89,6 +97,7 @@ impl Method {
         match self {
             Self::Initial => "initial",
             Self::Rpp => "rpp",
+            Self::Boxes => "boxes",
             Self::CloseUp => "close-up",
             Self::Full => "full",
         }
@@ -164,7 +173,8 @@ fn one() -> usize {
 impl Row {
     /// Whether it has nothing of its own but the share of masks and the method.
     pub fn is_plain(&self) -> bool {
-        self.set.is_empty() && self.threshold.is_none() && self.quality.is_none() && self.rounds == 1
+        let picked_plainly = self.threshold.is_none() && self.quality.is_none() && !self.weights;
+        self.set.is_empty() && picked_plainly && self.expressions.is_first() && self.rounds == 1
     }
 
     pub fn supervision(&self) -> Supervision {
@@ -176,10 +186,17 @@ impl Row {
                 let threshold = self.threshold.unwrap_or(Judge::default().threshold);
                 labels(LabelMethod::Rpp { threshold, masks: Masks::Predicted })
             }
-            Method::CloseUp => {
-                let quality = self.quality.unwrap_or(QUALITY);
-                labels(LabelMethod::CloseUp { quality, masks: Masks::Predicted })
-            }
+            Method::Boxes => labels(LabelMethod::Boxes(self.by_quality())),
+            Method::CloseUp => labels(LabelMethod::CloseUp(self.by_quality())),
+        }
+    }
+
+    fn by_quality(&self) -> ByQuality {
+        ByQuality {
+            quality: self.quality.unwrap_or(QUALITY),
+            masks: Masks::Predicted,
+            weights: self.weights,
+            expressions: self.expressions,
         }
     }
 }

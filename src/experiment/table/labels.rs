@@ -107,7 +107,7 @@ fn pairs<'a>(comparison: &'a Comparison, cells: &'a [Cell<'a>]) -> Vec<Pair<'a>>
         let other = of_row(&comparison.with).find(|other| other.seed == cell.seed)?;
         let paper = picking(other)?;
         match (ours.method, paper.method) {
-            (LabelMethod::CloseUp { .. }, LabelMethod::Rpp { threshold, .. })
+            (LabelMethod::CloseUp(_) | LabelMethod::Boxes(_), LabelMethod::Rpp { threshold, .. })
                 if ours.sample.key == paper.sample.key =>
             {
                 Some(Pair { comparison, cell, ours, paper, threshold })

@@ -49,9 +49,12 @@ pub fn overview(rows: &[&Row], file: &TableFile, cells: &[RawRow]) -> Table {
             steps.map_or("-".to_owned(), |steps| format!("{:.0}", steps.mean)),
         ];
         line.extend(splits.iter().map(|split| Spread::text(spread(&found, split, |cell| cell.miou))));
-        let full = file.rows.iter().find(|other| {
-            other.method == Method::Full && other.dataset == row.dataset && other.set.is_empty()
-        });
+        // Beside full supervision with the same changes, such as more steps; else with none.
+        let full_with = |set: &[String]| {
+            let full = |other: &&Row| other.method == Method::Full && other.dataset == row.dataset;
+            file.rows.iter().filter(full).find(|other| other.set == set)
+        };
+        let full = full_with(&row.set).or_else(|| full_with(&[]));
         let full = full.and_then(|full| spread(&of(full, cells), SPLIT, |cell| cell.miou));
         let own = spread(&found, SPLIT, |cell| cell.miou);
         line.push(match (own, full) {
