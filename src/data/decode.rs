@@ -14,7 +14,7 @@ const ALWAYS: u64 = 1 << 20;
 /// (quirk 40), grey replicated, transparency dropped.
 ///
 /// JPEG leaves rounding to the decoder: against OpenCV's (libjpeg-turbo), values differ by at most
-/// a few units (`tests/data_golden.rs` has the figures).
+/// a few units (`tests/data_golden.rs` has the figures), with the feature `turbojpeg` by nothing.
 ///
 /// The error is what is wrong with the file, in words.
 pub fn read_image(path: &Path) -> Result<RgbImage, String> {
@@ -29,6 +29,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if reader.format().is_none() {
         return Err("is neither a JPEG nor a PNG file".to_owned());
     }
+    #[cfg(feature = "turbojpeg")]
+    let is_jpeg = reader.format() == Some(image::ImageFormat::Jpeg);
     let broken = |error: image::ImageError| format!("cannot be decoded ({error})");
     let mut decoder = reader.into_decoder().map_err(broken)?;
     // What a broken header announces must not be allocated.
@@ -40,13 +42,43 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
         return Err(format!("is said to have {width} x {height} pixels, which {length} bytes can't hold"));
     }
     let orientation = decoder.orientation().map_err(broken)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    #[cfg(feature = "turbojpeg")]
+    let fast = if is_jpeg { by_turbojpeg(bytes, announced) } else { None };
+    #[cfg(not(feature = "turbojpeg"))]
+    let fast = None;
+    let mut image = match fast {
+        Some(image) => image,
+        None => DynamicImage::from_decoder(decoder).map_err(broken)?,
+    };
     image.apply_orientation(orientation);
     let image = image.into_rgb8();
     if image.width() == 0 || image.height() == 0 {
         return Err("has no pixels".to_owned());
     }
     Ok(image)
+}
+
+/// A JPEG file of at most `most` bytes of pixels by libjpeg-turbo. What that refuses (inks, broken files) is for the
+/// other decoder to decide about.
+#[cfg(feature = "turbojpeg")]
+fn by_turbojpeg(bytes: &[u8], most: u64) -> Option<DynamicImage> {
+    let mut decompressor = turbojpeg::Decompressor::new().ok()?;
+    let header = decompressor.read_header(bytes).ok()?;
+    let inks = matches!(header.colorspace, turbojpeg::Colorspace::CMYK | turbojpeg::Colorspace::YCCK);
+    // A grey file was announced with a byte a pixel.
+    if inks || (header.width * header.height) as u64 > most {
+        return None;
+    }
+    let mut pixels = vec![0; 3 * header.width * header.height];
+    let target = turbojpeg::Image {
+        pixels: pixels.as_mut_slice(),
+        width: header.width,
+        pitch: 3 * header.width,
+        height: header.height,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    decompressor.decompress(bytes, target).ok()?;
+    RgbImage::from_raw(header.width.try_into().ok()?, header.height.try_into().ok()?, pixels).map(Into::into)
 }
 
 #[cfg(test)]
