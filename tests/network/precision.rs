@@ -1,0 +1,99 @@
+//! Half precision, and other devices.
+
+#[cfg(feature = "cuda")]
+use candle_core::Device;
+use candle_core::{Result, Tensor};
+#[cfg(feature = "cuda")]
+use partial_res::config::AuxiliaryConfig;
+use partial_res::config::Task;
+#[cfg(feature = "cuda")]
+use partial_res::model::{Answer, Network, Strategy};
+use partial_res::nn::Pass;
+use partial_res::random::Stream;
+
+#[cfg(feature = "cuda")]
+use super::{VOCABULARY, targets, variants};
+use super::{create, inputs, small};
+
+/// What bf16 changes is small, is not nothing, and is where the backbone is frozen.
+#[test]
+fn bf16_is_for_what_is_frozen() -> Result<()> {
+    let fused = |frozen: usize, bf16: bool, training: bool| -> Result<Tensor> {
+        let mut cfg = small(Task::Segmentation, true);
+        cfg.darknet.frozen = frozen;
+        let (network, _) = create(&cfg, 12)?;
+        let pass = match training {
+            true => Pass::training(Stream::new(0, "dropout")),
+            false => Pass::evaluation(),
+        };
+        let pass = pass.in_bf16(bf16).watching();
+        network.forward(&inputs(&[0, 1, 2])?, &pass).unwrap();
+        Ok(pass.watched()["level2"].clone())
+    };
+    let difference = |a: &Tensor, b: &Tensor| -> Result<f32> {
+        let largest = b.abs()?.max_all()?.to_scalar::<f32>()?;
+        Ok((a - b)?.abs()?.max_all()?.to_scalar::<f32>()? / largest)
+    };
+    for training in [false, true] {
+        let exact = fused(14, false, training)?;
+        let found = difference(&fused(14, true, training)?, &exact)?;
+        assert!(found > 1e-4 && found < 0.1, "{found}");
+        assert!(difference(&fused(3, true, training)?, &exact)? > 1e-5);
+        assert_eq!(difference(&fused(0, true, training)?, &exact)?, 0.0);
+    }
+    Ok(())
+}
+
+/// Losses, gradients and tokens on a GPU are the CPU's.
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a GPU"]
+fn cuda_says_what_the_cpu_says() -> Result<()> {
+    let gpu = Device::new_cuda(0)?;
+    let mut cfgs = variants();
+    cfgs[0].loss.soft_target_sigma = 1.0;
+    cfgs[0].auxiliary = AuxiliaryConfig {
+        grounding_weight: 1.0,
+        grounding_box_weight: 1.0,
+        attention_weight: 0.5,
+        pretext_weight: 1.0,
+        pretext_classes: vec![4, 3],
+    };
+    for cfg in cfgs {
+        let (on_cpu, here) = create(&cfg, 8)?;
+        let (on_gpu, there) = Network::create(&cfg, VOCABULARY, 8, &gpu).unwrap();
+        let weights = here.all().into_iter().map(|p| (p.name, p.var.as_detached_tensor().copy().unwrap()));
+        there.load(&weights.collect())?;
+        let rows = inputs(&[0, 1, 2, 1])?;
+        let mut moved = rows.clone();
+        moved.images = moved.images.to_device(&gpu)?;
+        moved.words = moved.words.to_device(&gpu)?;
+        let pass = || Pass::training(Stream::new(0, "dropout"));
+        let [a, b] = [on_cpu.loss(&rows, &targets(4), &pass()), on_gpu.loss(&moved, &targets(4), &pass())]
+            .map(|losses| losses.unwrap().total);
+        let (value, found) = (a.to_scalar::<f32>()?, b.to_scalar::<f32>()?);
+        assert!((value - found).abs() <= 1e-3 * value.abs(), "{value} on the CPU, {found} on CUDA");
+        let (expected, found) = (a.backward()?, b.backward()?);
+        for (here, there) in here.trainable().iter().zip(there.trainable()) {
+            let Some(expected) = expected.get(&here.var) else {
+                assert!(found.get(&there.var).is_none(), "{}", here.name);
+                continue;
+            };
+            let found = found.get(&there.var).unwrap().to_device(&Device::Cpu)?;
+            let largest = expected.abs()?.max_all()?.to_scalar::<f32>()?;
+            let off = (expected - found)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(off <= 1e-2 * largest + 1e-6, "{}: off by {off} of {largest}", here.name);
+        }
+        let [here, there] = [here, there].map(|p| Network::new(&cfg, VOCABULARY, p.inference()).unwrap());
+        let answers = [(&here, &rows), (&there, &moved)].map(|(network, rows)| {
+            let encoded = network.forward(rows, &Pass::evaluation()).unwrap();
+            network.generate(&encoded, cfg.task, Strategy::Greedy, None).unwrap()
+        });
+        let tokens = |answers: &[Answer]| -> Vec<Vec<u32>> {
+            let said = answers.iter().flat_map(|answer| [&answer.bounds, &answer.outline]);
+            said.flatten().map(|spoken| spoken.tokens.clone()).collect()
+        };
+        assert_eq!(tokens(&answers[0]), tokens(&answers[1]));
+    }
+    Ok(())
+}
