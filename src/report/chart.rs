@@ -4,9 +4,12 @@ use image::RgbImage;
 use plotters::prelude::*;
 
 use super::ReportError;
-use super::axes::{self, FONT, colour, failed, legend};
+use super::axes::{self, FONT, colour, failed};
+use super::canvas::PALETTE;
 
-const SIZE: (u32, u32) = (860, 540);
+const SIZE: (u32, u32) = (1000, 540);
+/// On the right, for the names of the lines, where no line runs.
+const NAMES: u32 = 220;
 
 /// A chart of several lines.
 #[derive(Clone, Debug)]
@@ -45,7 +48,8 @@ impl Chart<'_> {
         let decimals = usize::from(high - low < 8.0);
         let x = if left <= right { left - room..right + room } else { 0.0..1.0 };
         axes::picture(SIZE, |root| {
-            let mut chart = ChartBuilder::on(root)
+            let (plot, names) = root.split_horizontally(SIZE.0 - NAMES);
+            let mut chart = ChartBuilder::on(&plot)
                 .caption(self.title, (FONT, 20))
                 .margin(12)
                 .x_label_area_size(44)
@@ -74,16 +78,15 @@ impl Chart<'_> {
             }
             for (index, line) in self.lines.iter().enumerate() {
                 let style = colour(index).stroke_width(2);
-                let places = line.points.iter().map(|&(x, y, _)| (across(x), y));
-                let name = match line.points.last() {
-                    Some((_, last, _)) if self.marks.is_none() => format!("{} {last:.1}", line.name),
-                    _ => line.name.clone(),
+                let places = || line.points.iter().map(|&(x, y, _)| (across(x), y));
+                let dots = places().map(|place| Circle::new(place, 3, style.filled()));
+                chart.draw_series(dots).map_err(failed)?;
+                match is_dashed(index) {
+                    true => {
+                        chart.draw_series(DashedLineSeries::new(places(), 7, 4, style)).map_err(failed)?
+                    }
+                    false => chart.draw_series(LineSeries::new(places(), style)).map_err(failed)?,
                 };
-                chart
-                    .draw_series(LineSeries::new(places, style).point_size(3))
-                    .map_err(failed)?
-                    .label(name)
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
                 let spreads = line.points.iter().filter(|point| point.2 > 0.0).map(|&(x, y, spread)| {
                     PathElement::new(
                         [(across(x), y - spread), (across(x), y + spread)],
@@ -91,22 +94,31 @@ impl Chart<'_> {
                     )
                 });
                 chart.draw_series(spreads).map_err(failed)?;
+                let name = match line.points.last() {
+                    Some((_, last, _)) if self.marks.is_none() => format!("{} {last:.1}", line.name),
+                    _ => line.name.clone(),
+                };
+                let height = 40 + 20 * index as i32;
+                let piece = |from, to| PathElement::new([(from, height + 7), (to, height + 7)], style);
+                let pieces = if is_dashed(index) { vec![(4, 12), (18, 26)] } else { vec![(4, 26)] };
+                for (from, to) in pieces {
+                    names.draw(&piece(from, to)).map_err(failed)?;
+                }
+                names.draw(&Text::new(name, (34, height), (FONT, 14))).map_err(failed)?;
             }
-            // Without a series there is nothing to name.
-            // The last mark stands in the corner.
-            let corner = match self.marks {
-                Some(_) => SeriesLabelPosition::LowerMiddle,
-                None => SeriesLabelPosition::LowerRight,
-            };
-            if self.lines.is_empty() { Ok(()) } else { legend(&mut chart, corner) }
+            Ok(())
         })
     }
+}
+
+/// Colours come again.
+fn is_dashed(index: usize) -> bool {
+    index / PALETTE.len() % 2 == 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::PALETTE;
 
     #[test]
     fn every_line_is_seen() {
