@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use partial_res::config::Config;
 use partial_res::experiment::{
@@ -98,6 +98,10 @@ pub struct PipelineArgs {
 }
 
 pub fn run(args: &PipelineArgs) -> Result<()> {
+    ensure!(
+        !(args.weights || args.all_expressions) || args.labeller.iter().any(|way| *way != Labeller::Rpp),
+        "--weights and --all-expressions are for labels by boxes or close-up; name one with --labeller"
+    );
     let log = Log::stdout();
     let res = args.config.load()?;
     let device = args.device.open(&log)?;

@@ -7,9 +7,9 @@ use super::ReportError;
 use super::axes::{self, FONT, colour, failed};
 use super::canvas::PALETTE;
 
-const SIZE: (u32, u32) = (1000, 540);
+const SIZE: (u32, u32) = (1040, 540);
 /// On the right, for the names of the lines, where no line runs.
-const NAMES: u32 = 220;
+const NAMES: u32 = 260;
 
 /// A chart of several lines.
 #[derive(Clone, Debug)]
