@@ -1,5 +1,6 @@
 //! `partial-res label`: outline every referent of a split.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use partial_res::data::{Dataset, INSTANCES};
-use partial_res::pseudo::{Asked, Labelling, Method, label, predictions_file};
+use partial_res::pseudo::{Asked, Labelling, Method, label, predictions_file, usual_batch_size};
 use partial_res::report::{Log, Weights};
 
 use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words};
@@ -55,9 +56,9 @@ pub struct LabelArgs {
     /// Change a key of the checkpoint's configuration, such as data.root or data.dataset
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Expressions in a batch
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
-    batch_size: u16,
+    /// Expressions in a batch [default: 32, 64 for small images]
+    #[arg(long)]
+    batch_size: Option<NonZeroUsize>,
     /// Begin anew, whatever the file holds
     #[arg(long)]
     force: bool,
@@ -90,7 +91,7 @@ pub fn run(args: LabelArgs) -> Result<()> {
             How::Boxes => Method::Boxes,
             How::Rpp => Method::Greedy,
         },
-        batch_size: args.batch_size.into(),
+        batch_size: args.batch_size.map_or(usual_batch_size(&config), NonZeroUsize::get),
         force: args.force,
     };
     let start = Instant::now();

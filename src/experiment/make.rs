@@ -19,12 +19,12 @@ use crate::data::{Annotations, Dataset, INSTANCES};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::pseudo::{
     Criterion, Judge, Labelling, PickOptions, Picked, Predictions, PseudoError, SampleOptions, label, pick,
-    pick_file, sample_into,
+    pick_file, sample_into, usual_batch_size,
 };
 use crate::report::{Log, Protocol, ResultRow, Weights};
 use crate::train::{Outcome as Ended, RunFolder, Trainer};
 
-/// Expressions in a batch, where nothing is learnt.
+/// Expressions in a batch of an evaluation; scores of the reference's protocol depend on it.
 const BATCH: usize = 32;
 const VERDICTS: &str = "verdicts.csv";
 
@@ -141,7 +141,7 @@ impl Workplace<'_> {
             device: self.device,
             method: labels.method,
             expressions: labels.expressions,
-            batch_size: BATCH,
+            batch_size: usual_batch_size(&config),
             force: false,
         };
         match label(&labelling, &claim.folder.join(PREDICTIONS), &Log::bars(), self.stop) {

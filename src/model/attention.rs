@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::grid::Grid;
-use crate::nn::ops::{attention_mix, attention_weights, linear, ready_keys, ready_values};
+use crate::nn::ops::{attention_mix, attention_weights, by_columns, linear, ready_keys, ready_values};
 use crate::nn::{Linear, Pass, init};
 
 /// Parameters as in PyTorch: `in_proj_weight` `[3D, D]` stacks query, key and value.
@@ -75,6 +75,11 @@ impl Attention {
             bias: vb.get_with_hints(3 * width, "in_proj_bias", init::ZEROS)?,
             output: Linear::new(width, width, init::xavier(width, width), init::ZEROS, vb.pp("out_proj"))?,
         })
+    }
+
+    /// As [`Linear::for_few_rows`].
+    pub fn for_few_rows(&self) -> Result<Self> {
+        Ok(Self { weight: by_columns(&self.weight)?, output: self.output.for_few_rows()?, ..self.clone() })
     }
 
     /// One of the three projections of `[B, N, D]`; each head has its part of the channels.

@@ -9,6 +9,7 @@ use super::network::{Encoded, Network};
 use super::transformer::{Past, Source};
 use crate::config::Task;
 use crate::nn::Pass;
+use crate::nn::ops::log_sum_exp;
 
 /// How a token is chosen.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +96,7 @@ impl Network {
 }
 
 struct Speaker<'a> {
-    network: &'a Network,
+    network: Network,
     constraint: Option<&'a dyn Constraint>,
     /// One for each row when drawing.
     samplers: Vec<LogitsProcessor>,
@@ -111,7 +112,7 @@ struct Speaker<'a> {
 
 impl<'a> Speaker<'a> {
     fn new(
-        network: &'a Network,
+        network: &Network,
         encoded: &Encoded,
         rows: usize,
         strategy: Strategy,
@@ -128,7 +129,7 @@ impl<'a> Speaker<'a> {
             }
         };
         Ok(Self {
-            network,
+            network: network.for_decoding()?,
             constraint,
             samplers,
             pass: Pass::evaluation(),
@@ -231,7 +232,5 @@ fn ended(spoken: &Spoken, end: u32, phase: Phase) -> bool {
 }
 
 fn log_probability(logits: &[f32], token: u32) -> f32 {
-    let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - highest).exp()).sum();
-    (f64::from(logits[token as usize]) - highest - sum.ln()) as f32
+    logits[token as usize] - log_sum_exp(logits)
 }

@@ -17,7 +17,7 @@ use super::quantise::Sequence;
 use super::transformer::{Decoded, Decoder, Encoder, Source};
 use super::{Inputs, ModelError, Targets};
 use crate::config::{ModelConfig, Task};
-use crate::nn::ops::{linear, modulate};
+use crate::nn::ops::{linear, modulate, transposed};
 use crate::nn::{GroupNorm, Linear, Parameters, Pass, init, lookup, table};
 
 /// What an image gives before any words are read; many expressions can share it.
@@ -177,7 +177,7 @@ impl Network {
         }
         let fused = self.fusion.forward(&self.darknet.forward(images, pass)?, pass)?;
         let (_, _, h, w) = fused.dims4()?;
-        let cells = fused.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
+        let cells = transposed(&fused.flatten_from(2)?)?;
         Ok(Visual { cells, grid: Grid::new(h, w, (height, width), image_hw) })
     }
 
@@ -315,6 +315,13 @@ impl Network {
             (None, _, _) => Tensor::zeros((1, d), self.tokens.dtype(), self.tokens.device())?,
         };
         row.unsqueeze(0)?.broadcast_as((rows, 1, d))?.contiguous()
+    }
+
+    /// The same network for decoding token by token, as the tensors are now.
+    pub(super) fn for_decoding(&self) -> Result<Self> {
+        let [first, second, third] = &self.predictor;
+        let predictor = [first.for_few_rows()?, second.for_few_rows()?, third.for_few_rows()?];
+        Ok(Self { decoder: self.decoder.for_few_rows()?, predictor, ..self.clone() })
     }
 
     /// Hidden states `[.., D]` -> `[.., bins + 1]`.

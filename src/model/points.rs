@@ -32,6 +32,13 @@ impl PointNet {
         })
     }
 
+    /// As [`Linear::for_few_rows`].
+    pub fn for_few_rows(&self) -> Result<Self> {
+        let [first, second, third] = &self.layers;
+        let layers = [first.for_few_rows()?, second.for_few_rows()?, third.for_few_rows()?];
+        Ok(Self { heads: self.heads, layers })
+    }
+
     /// Queries `[B, L, D]` -> what is added to the attention logits of the cells and of `extra` positions
     /// behind them, `[B, heads, L, h * w + extra]`: minus an eighth of the squared scaled distance to the
     /// centre, and 0.

@@ -38,6 +38,12 @@ pub struct Labelling<'a> {
     pub force: bool,
 }
 
+/// Expressions in a batch where nobody says otherwise. What small images ask for is small as well, and several
+/// times as many share the cost of laying out kernels and weights; large ones would fill the memory.
+pub fn usual_batch_size(config: &Config) -> usize {
+    (8192 / config.data.image_size.max(1)).clamp(32, 64)
+}
+
 /// How far a labelling went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Labelled {

@@ -25,7 +25,7 @@ pub use draw::draw_verdicts;
 pub use error::PseudoError;
 pub use fit::fit_to_box;
 pub use judge::{Judge, Judgement, outlines};
-pub use label::{Labelled, Labelling, label};
+pub use label::{Labelled, Labelling, label, usual_batch_size};
 pub use pick::{Criterion, Masks, PickOptions, Picked, QUALITY, Verdict, pick, pick_file, predictions_file};
 pub use predictions::{Asked, Candidate, Header, Method, Prediction, Predictions};
 pub use projection::{box_mask, projection_term};

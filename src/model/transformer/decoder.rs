@@ -103,6 +103,16 @@ impl Layer {
         })
     }
 
+    fn for_few_rows(&self) -> Result<Self> {
+        Ok(Self {
+            self_attention: self.self_attention.for_few_rows()?,
+            cross_attention: self.cross_attention.for_few_rows()?,
+            feed_forward: self.feed_forward.for_few_rows()?,
+            point: self.point.as_ref().map(PointNet::for_few_rows).transpose()?,
+            ..self.clone()
+        })
+    }
+
     /// What is added to the logits of the cross-attention.
     fn bias(&self, x: &Tensor, source: &Source, pass: &Pass) -> Result<Option<Tensor>> {
         let Some(point) = &self.point else { return Ok(source.bias.clone()) };
@@ -134,6 +144,12 @@ impl Decoder {
             norm: LayerNorm::new(cfg.d_model, vb.pp("decoder").pp("norm"))?,
             positions: table(cfg.positions(), cfg.d_model, vb.pp("seq_positional_encoding").pp("embedding"))?,
         })
+    }
+
+    /// As [`Linear::for_few_rows`](crate::nn::Linear::for_few_rows).
+    pub fn for_few_rows(&self) -> Result<Self> {
+        let layers = self.layers.iter().map(Layer::for_few_rows).collect::<Result<_>>()?;
+        Ok(Self { layers, ..self.clone() })
     }
 
     /// Prepares a memory `[B, N, D]` and its position code for decoding.

@@ -25,6 +25,15 @@ impl FeedForward {
         })
     }
 
+    /// As [`Linear::for_few_rows`].
+    pub fn for_few_rows(&self) -> Result<Self> {
+        Ok(Self {
+            first: self.first.for_few_rows()?,
+            second: self.second.for_few_rows()?,
+            dropout: self.dropout,
+        })
+    }
+
     pub fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.second.forward(&pass.dropout(&self.first.forward_relu(x)?, self.dropout)?)
     }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
-use crate::nn::ops::{linear, linear_relu};
+use crate::nn::ops::{by_columns, linear, linear_relu};
 
 /// A linear layer.
 #[derive(Clone, Debug)]
@@ -18,6 +18,11 @@ impl Linear {
             weight: vb.get_with_hints((outputs, inputs), "weight", weight)?,
             bias: vb.get_with_hints(outputs, "bias", bias)?,
         })
+    }
+
+    /// The same layer for many calls with few rows each, as the tensors are now.
+    pub fn for_few_rows(&self) -> Result<Self> {
+        Ok(Self { weight: by_columns(&self.weight)?, bias: self.bias.clone() })
     }
 
     /// `[.., inputs]` -> `[.., outputs]`.

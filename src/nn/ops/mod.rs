@@ -29,6 +29,8 @@ mod point_bias;
 mod simd;
 mod softmax;
 mod storage;
+mod transpose;
+
 #[cfg(test)]
 mod testing;
 
@@ -42,10 +44,11 @@ pub use dropout::dropout;
 pub use group_norm::group_norm;
 pub use gru::{GruWeights, gru};
 pub use layer_norm::layer_norm;
-pub use linear::{linear, linear_relu};
+pub use linear::{by_columns, linear, linear_relu};
 pub use lines::line_means;
 pub use log_mean::log_mean;
 pub use modulate::modulate;
 pub use point_bias::{Map, point_bias};
 pub(crate) use simd::wide;
-pub use softmax::log_softmax;
+pub use softmax::{log_softmax, log_sum_exp};
+pub use transpose::transposed;

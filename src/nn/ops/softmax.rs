@@ -25,14 +25,22 @@ pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
 /// The largest value; negative infinity when there is none.
 #[inline(always)]
 pub fn largest(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (blocks, rest) = x.as_chunks::<LANES>();
     for block in blocks {
         for i in 0..LANES {
-            lanes[i] = if block[i] > lanes[i] { block[i] } else { lanes[i] };
+            lanes[i] = larger(lanes[i], block[i]);
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = larger(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    rest.iter().fold(lanes[0], |m, &x| larger(m, x))
 }
 
 wide! {
@@ -47,6 +55,12 @@ wide! {
         for x in values {
             *x *= by;
         }
+    }
+
+    /// The logarithm of the sum of the exponentials of finite numbers.
+    pub fn log_sum_exp(row: &[f32]) -> f32 {
+        let largest = largest(row);
+        largest + sum1(row, |x| exp(x - largest)).ln()
     }
 
     /// In place; a row that is hidden as a whole gives zeros.
@@ -75,6 +89,13 @@ wide! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logarithms_of_large_sums() {
+        let row: Vec<f32> = (0..67).map(|i| 90.0 + (i % 7) as f32).collect();
+        let expected = row.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln();
+        assert!((f64::from(log_sum_exp(&row)) - expected).abs() < 1e-5);
+    }
 
     #[test]
     fn hidden_places_are_zero() {

@@ -12,7 +12,8 @@ use self::weights::Weights;
 use super::matrix::{Matrix, Target, all_threads, multiply};
 use super::parallel::for_rows;
 use super::softmax::softmax;
-use super::storage::{is_f32_on_cpu, slice};
+use super::storage::{is_f32_on_cpu, slice, written};
+use super::transpose::transposed;
 
 /// Where attention looks: `softmax(scale q k^T + bias)` by head, `[b, heads, l, n]`, for queries
 /// `[b, l, heads * width]` and keys `[b, n, heads * width]` with `scale` `1 / sqrt(width)`. `bias` broadcasts
@@ -60,7 +61,7 @@ fn across(k: &Tensor, heads: usize) -> Result<Tensor> {
         return Ok(k.clone());
     }
     let (batch, n, channels) = k.dims3()?;
-    k.transpose(1, 2)?.contiguous()?.reshape((batch, heads, channels / heads, n))
+    transposed(k)?.reshape((batch, heads, channels / heads, n))
 }
 
 /// The shape `[b, n, heads * width]` of keys that may be ready.
@@ -174,7 +175,6 @@ impl Sizes {
         n: usize,
         product: impl Fn(usize, usize) -> (Matrix<'a>, Matrix<'a>) + Sync,
     ) -> Vec<f32> {
-        let mut out = vec![0f32; self.batch * n * self.channels()];
         let run = |image: usize, out: &mut [f32], inner: Parallelism| {
             for head in 0..self.heads {
                 let (a, b) = product(image, head);
@@ -183,26 +183,34 @@ impl Sizes {
             }
         };
         let size = n * self.channels();
-        if self.queries * self.keys * self.channels() >= LARGE {
-            out.chunks_mut(size.max(1)).enumerate().for_each(|(image, out)| run(image, out, all_threads()));
-        } else {
-            for_rows(&mut out, size, 1, |image, out| run(image, out, Parallelism::None));
-        }
-        out
+        let fill = |out: &mut [f32]| {
+            if self.queries * self.keys * self.channels() >= LARGE {
+                let images = out.chunks_mut(size.max(1)).enumerate();
+                images.for_each(|(image, out)| run(image, out, all_threads()));
+            } else {
+                for_rows(out, size, 1, |image, out| run(image, out, Parallelism::None));
+            }
+        };
+        let len = self.batch * size;
+        // SAFETY: the products of all heads write all of an image.
+        unsafe { written(len, |out| fill(out.part(0..len))) }
     }
 
-    /// `[batch, heads, queries, keys]`, filled square by square.
+    /// `[batch, heads, queries, keys]`; `f(image, head, square, threads)` writes all of a square.
     fn squares(self, f: impl Fn(usize, usize, &mut [f32], Parallelism) + Sync) -> Vec<f32> {
         let size = self.queries * self.keys;
-        let mut out = vec![0f32; self.batch * self.heads * size];
         let run =
             |index: usize, out: &mut [f32], inner| f(index / self.heads, index % self.heads, out, inner);
-        if self.batch * self.heads < rayon::current_num_threads() {
-            out.chunks_mut(size.max(1)).enumerate().for_each(|(i, out)| run(i, out, all_threads()));
-        } else {
-            for_rows(&mut out, size, self.heads, |i, out| run(i, out, Parallelism::None));
-        }
-        out
+        let fill = |out: &mut [f32]| {
+            if self.batch * self.heads < rayon::current_num_threads() {
+                out.chunks_mut(size.max(1)).enumerate().for_each(|(i, out)| run(i, out, all_threads()));
+            } else {
+                for_rows(out, size, self.heads, |i, out| run(i, out, Parallelism::None));
+            }
+        };
+        let len = self.batch * self.heads * size;
+        // SAFETY: `f` writes all of a square.
+        unsafe { written(len, |out| fill(out.part(0..len))) }
     }
 }
 
@@ -213,8 +221,8 @@ mod tests {
 
     #[test]
     fn values_and_gradients() -> Result<()> {
-        // One query goes its own way; 40 numbers a head are more than a register holds.
-        for (queries, channels) in [(3, 8), (1, 8), (1, 80)] {
+        // One query goes its own way; 40 numbers a head are more than a register holds; 64 are whole registers.
+        for (queries, channels) in [(3, 8), (1, 8), (1, 80), (1, 128)] {
             let inputs = [random("q", (2, queries, channels))?, random("k", (2, 5, channels))?];
             check(|t| attention_weights(&t[0], &t[1], None, 2), &inputs, 1e-5)?;
             for bias in [&[2, 2, queries, 5][..], &[2, 1, 1, 5], &[queries, 5]] {

@@ -31,10 +31,42 @@ wide! {
     /// `out` `[heads * width]`.
     pub fn mix(weights: &[f32], values: &[f32], width: usize, out: &mut [f32]) {
         let (channels, n) = (out.len(), values.len() / out.len());
+        if width.is_multiple_of(LANES) && channels.is_multiple_of(TOGETHER * LANES) {
+            for (index, out) in out.as_chunks_mut::<LANES>().0.as_chunks_mut().0.iter_mut().enumerate() {
+                mix_blocks(weights, values, [width, channels, n], index * TOGETHER, out);
+            }
+            return;
+        }
         for (head, (weights, out)) in weights.chunks_exact(n).zip(out.chunks_exact_mut(width)).enumerate() {
             weigh(weights, &values[head * width..], channels, out);
         }
     }
+}
+
+/// Blocks of [`LANES`] channels that [`mix_blocks`] adds up side by side.
+const TOGETHER: usize = 4;
+
+/// The channels from block `first` on, each block within a head, in one walk over the values.
+#[inline(always)]
+fn mix_blocks(
+    weights: &[f32],
+    values: &[f32],
+    [width, channels, n]: [usize; 3],
+    first: usize,
+    out: &mut [[f32; LANES]; TOGETHER],
+) {
+    let weights: [&[f32]; TOGETHER] =
+        std::array::from_fn(|block| &weights[(first + block) * LANES / width * n..][..n]);
+    let mut sums = [[0f32; LANES]; TOGETHER];
+    for (i, row) in values.chunks_exact(channels).enumerate() {
+        let row = &row[first * LANES..][..TOGETHER * LANES];
+        for ((sums, row), weights) in sums.iter_mut().zip(row.as_chunks::<LANES>().0).zip(weights) {
+            for lane in 0..LANES {
+                sums[lane] += weights[i] * row[lane];
+            }
+        }
+    }
+    *out = sums;
 }
 
 /// `out = sum weights_i rows_i`, rows `stride` apart; sixteen sums stay in registers.

@@ -4,6 +4,7 @@
 mod blocked;
 #[cfg(feature = "cudnn")]
 mod cudnn;
+mod direct;
 mod finish;
 mod im2col;
 mod microkernel;

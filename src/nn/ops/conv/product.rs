@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::super::matrix::{Matrix, Target, all_threads, multiply};
 use super::super::storage::with_scratch;
 use super::blocked::Convolution;
+use super::direct::{self, Direct};
 use super::finish::Finishing;
 use super::im2col::{Geometry, add_patches, patches};
 use super::tiling::TileSize;
@@ -103,6 +104,9 @@ impl Kernels<'_> {
         let Self { w, g, o, .. } = self;
         if let Some(tile) = tile_size(g, self.tile, n, o) {
             return Convolution { w, transposed: false, o, g, tile, finishing }.run(x, n);
+        }
+        if direct::applies(g) {
+            return Direct { w, o, g, finishing }.run(x, n);
         }
         let (plane, out_image) = (g.out_plane(), o * g.out_plane());
         let mut out = vec![0f32; n * out_image];
