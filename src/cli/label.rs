@@ -56,7 +56,7 @@ pub struct LabelArgs {
     /// Change a key of the checkpoint's configuration, such as data.root or data.dataset
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Expressions in a batch [default: 32, 64 for small images]
+    /// Expressions in a batch [default: 64 for images of at most 128 pixels, otherwise 32]
     #[arg(long)]
     batch_size: Option<NonZeroUsize>,
     /// Begin anew, whatever the file holds

@@ -144,7 +144,13 @@ impl Workplace<'_> {
             batch_size: usual_batch_size(&config),
             force: false,
         };
-        match label(&labelling, &claim.folder.join(PREDICTIONS), &Log::bars(), self.stop) {
+        let (out, log) = (claim.folder.join(PREDICTIONS), Log::bars());
+        let mut labelled = label(&labelling, &out, &log, self.stop);
+        if let Err(PseudoError::AnotherLabelling { .. }) = labelled {
+            // Begun by a program with another batch size.
+            labelled = label(&Labelling { force: true, ..labelling }, &out, &log, self.stop);
+        }
+        match labelled {
             Err(PseudoError::Eval(EvalError::Stopped)) => Ok(None),
             labelled => Ok(Some((Outcome::Labelled { referents: labelled?.referents }, None))),
         }

@@ -9,7 +9,7 @@ use super::network::{Encoded, Network};
 use super::transformer::{Past, Source};
 use crate::config::Task;
 use crate::nn::Pass;
-use crate::nn::ops::log_sum_exp;
+use crate::nn::ops::log_softmax_at;
 
 /// How a token is chosen.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,8 @@ impl<'a> Speaker<'a> {
             }
         };
         Ok(Self {
-            network: network.for_decoding()?,
+            // Products of a single row pack nothing anyway.
+            network: if rows > 1 { network.for_decoding()? } else { network.clone() },
             constraint,
             samplers,
             pass: Pass::evaluation(),
@@ -232,5 +233,5 @@ fn ended(spoken: &Spoken, end: u32, phase: Phase) -> bool {
 }
 
 fn log_probability(logits: &[f32], token: u32) -> f32 {
-    logits[token as usize] - log_sum_exp(logits)
+    log_softmax_at(logits, token as usize)
 }

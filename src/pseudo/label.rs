@@ -38,10 +38,10 @@ pub struct Labelling<'a> {
     pub force: bool,
 }
 
-/// Expressions in a batch where nobody says otherwise. What small images ask for is small as well, and several
-/// times as many share the cost of laying out kernels and weights; large ones would fill the memory.
+/// Expressions in a batch where nobody says otherwise. Twice as many of small images share the cost of laying out
+/// kernels and weights; large ones would fill the memory.
 pub fn usual_batch_size(config: &Config) -> usize {
-    (8192 / config.data.image_size.max(1)).clamp(32, 64)
+    if config.data.image_size <= 128 { 64 } else { 32 }
 }
 
 /// How far a labelling went.

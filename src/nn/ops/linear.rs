@@ -6,6 +6,7 @@ use super::matrix::{Matrix, all_threads, product};
 use super::parallel::{for_rows, map_rows};
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
+use super::transpose::transposed;
 
 /// `x w^T + bias` for `x` `[..., inputs]`, `w` `[outputs, inputs]` and `bias` `[outputs]`. `w` may come from
 /// [`by_columns`].
@@ -21,7 +22,10 @@ pub fn linear_relu(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// A weight `[outputs, inputs]` laid out column by column. Products with few rows spend much of their time on
 /// packing a weight into this order. On the CPU only, and not for a weight that gradients go back to.
 pub fn by_columns(w: &Tensor) -> Result<Tensor> {
-    if is_f32_on_cpu(w) && !w.track_op() { w.t()?.contiguous()?.t() } else { Ok(w.clone()) }
+    if !is_f32_on_cpu(w) || w.track_op() {
+        return Ok(w.clone());
+    }
+    transposed(&w.unsqueeze(0)?)?.squeeze(0)?.t()
 }
 
 fn affine(x: &Tensor, w: &Tensor, bias: &Tensor, op: Linear) -> Result<Tensor> {
@@ -179,6 +183,11 @@ mod tests {
             let [x, w, bias] = &inputs;
             let turned = by_columns(w)?;
             assert!(outputs == 1 || !turned.is_contiguous());
+            check(
+                |t| linear(&t[0], &turned.to_dtype(t[0].dtype())?, &t[1]),
+                &[x.clone(), bias.clone()],
+                3e-6,
+            )?;
             for rows in [0..outputs, 1..outputs] {
                 let part = |t: &Tensor| t.narrow(0, rows.start, rows.len());
                 let [found, expected] = [&turned, w].map(|w| linear(x, &part(w)?, &part(bias)?));

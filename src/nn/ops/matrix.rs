@@ -34,6 +34,10 @@ impl<'a> Matrix<'a> {
         Self::with_stride(data, rows, columns, columns)
     }
 
+    pub fn size(self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
     pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,

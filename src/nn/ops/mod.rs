@@ -50,5 +50,5 @@ pub use log_mean::log_mean;
 pub use modulate::modulate;
 pub use point_bias::{Map, point_bias};
 pub(crate) use simd::wide;
-pub use softmax::{log_softmax, log_sum_exp};
+pub use softmax::{log_softmax, log_softmax_at};
 pub use transpose::transposed;

@@ -57,10 +57,10 @@ wide! {
         }
     }
 
-    /// The logarithm of the sum of the exponentials of finite numbers.
-    pub fn log_sum_exp(row: &[f32]) -> f32 {
+    /// The logarithm of the softmax of finite numbers, at one place.
+    pub fn log_softmax_at(row: &[f32], place: usize) -> f32 {
         let largest = largest(row);
-        largest + sum1(row, |x| exp(x - largest)).ln()
+        (row[place] - largest) - sum1(row, |x| exp(x - largest)).ln()
     }
 
     /// In place; a row that is hidden as a whole gives zeros.
@@ -91,10 +91,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logarithms_of_large_sums() {
-        let row: Vec<f32> = (0..67).map(|i| 90.0 + (i % 7) as f32).collect();
-        let expected = row.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln();
-        assert!((f64::from(log_sum_exp(&row)) - expected).abs() < 1e-5);
+    fn the_largest_wherever_it_is() {
+        for place in 0..37 {
+            let mut row = [-200.0; 37];
+            row[place] = 1.0;
+            assert_eq!(largest(&row), 1.0);
+        }
+    }
+
+    #[test]
+    fn logarithms_large_and_near_nothing() {
+        let many: Vec<f32> = (0..67).map(|i| 90.0 + (i % 7) as f32).collect();
+        for (row, place) in [(&many[..], 5), (&[40.0, 30.0], 0), (&[40.0, 30.0], 1)] {
+            let largest = f64::from(row.iter().copied().fold(0.0, f32::max));
+            let sum: f64 = row.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
+            let expected = f64::from(row[place]) - largest - sum.ln();
+            assert!((f64::from(log_softmax_at(row, place)) / expected - 1.0).abs() < 1e-3);
+        }
     }
 
     #[test]

@@ -84,6 +84,10 @@ impl Shared<'_> {
 /// `write` writes all of them.
 pub unsafe fn written(len: usize, write: impl FnOnce(&Shared)) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(len);
+    if cfg!(test) {
+        // What stays unwritten shows.
+        numbers.resize(len, f32::NAN);
+    }
     write(&Shared { data: numbers.as_mut_ptr(), len, borrow: PhantomData });
     // SAFETY: there is room for as many, and all were written.
     unsafe { numbers.set_len(len) };

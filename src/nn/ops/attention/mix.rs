@@ -55,11 +55,13 @@ impl CustomOp2 for Mix {
         let sizes = Self::sizes(weights.shape(), values.shape())?;
         let (dw, dv) = read([weights, values, grad], |[ws, vs, gs]| {
             let dw = weights.track_op().then(|| {
-                sizes.squares(|image, head, data, inner| {
+                let square = |image, head, data: &mut [f32], inner| {
                     let grad = sizes.head(gs, sizes.queries, image, head);
                     let values = sizes.head(vs, sizes.keys, image, head).transposed();
                     multiply(grad, values, Target { data, stride: sizes.keys, add: false }, inner);
-                })
+                };
+                // SAFETY: the product is a square.
+                unsafe { sizes.squares(square) }
             });
             let dv = values.track_op().then(|| {
                 sizes.gather(sizes.keys, |image, head| {

@@ -178,6 +178,7 @@ impl Sizes {
         let run = |image: usize, out: &mut [f32], inner: Parallelism| {
             for head in 0..self.heads {
                 let (a, b) = product(image, head);
+                assert_eq!([a.size()[0], b.size()[1]], [n, self.width], "a product is not all of a head");
                 let data = &mut out[head * self.width..];
                 multiply(a, b, Target { data, stride: self.channels(), add: false }, inner);
             }
@@ -196,8 +197,11 @@ impl Sizes {
         unsafe { written(len, |out| fill(out.part(0..len))) }
     }
 
-    /// `[batch, heads, queries, keys]`; `f(image, head, square, threads)` writes all of a square.
-    fn squares(self, f: impl Fn(usize, usize, &mut [f32], Parallelism) + Sync) -> Vec<f32> {
+    /// `[batch, heads, queries, keys]`, square by square.
+    ///
+    /// # Safety
+    /// `f(image, head, square, threads)` writes all of its square.
+    unsafe fn squares(self, f: impl Fn(usize, usize, &mut [f32], Parallelism) + Sync) -> Vec<f32> {
         let size = self.queries * self.keys;
         let run =
             |index: usize, out: &mut [f32], inner| f(index / self.heads, index % self.heads, out, inner);
@@ -209,7 +213,7 @@ impl Sizes {
             }
         };
         let len = self.batch * self.heads * size;
-        // SAFETY: `f` writes all of a square.
+        // SAFETY: the squares are all there is, and the caller's `f` writes them.
         unsafe { written(len, |out| fill(out.part(0..len))) }
     }
 }
@@ -221,8 +225,8 @@ mod tests {
 
     #[test]
     fn values_and_gradients() -> Result<()> {
-        // One query goes its own way; 40 numbers a head are more than a register holds; 64 are whole registers.
-        for (queries, channels) in [(3, 8), (1, 8), (1, 80), (1, 128)] {
+        // One query goes its own way; 40 numbers a head are more than a register holds, 32 and 64 are whole ones.
+        for (queries, channels) in [(3, 8), (1, 8), (1, 80), (1, 64), (1, 128)] {
             let inputs = [random("q", (2, queries, channels))?, random("k", (2, 5, channels))?];
             check(|t| attention_weights(&t[0], &t[1], None, 2), &inputs, 1e-5)?;
             for bias in [&[2, 2, queries, 5][..], &[2, 1, 1, 5], &[queries, 5]] {

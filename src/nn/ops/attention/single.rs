@@ -37,7 +37,8 @@ wide! {
             }
             return;
         }
-        for (head, (weights, out)) in weights.chunks_exact(n).zip(out.chunks_exact_mut(width)).enumerate() {
+        let heads = weights.chunks_exact(n.max(1)).zip(out.chunks_exact_mut(width));
+        for (head, (weights, out)) in heads.enumerate() {
             weigh(weights, &values[head * width..], channels, out);
         }
     }

@@ -37,7 +37,7 @@ impl Weights {
             });
             out
         } else {
-            sizes.squares(|image, head, out, inner| {
+            let square = |image, head, out: &mut [f32], inner| {
                 let q = sizes.head(q, sizes.queries, image, head);
                 let k = match ready {
                     true => sizes.head_across(k, image, head),
@@ -45,7 +45,9 @@ impl Weights {
                 };
                 multiply(q, k, Target { data: out, stride: sizes.keys, add: false }, inner);
                 finish(image, head, out, sizes);
-            })
+            };
+            // SAFETY: the product is a square.
+            unsafe { sizes.squares(square) }
         };
         let shape = (sizes.batch, sizes.heads, sizes.queries, sizes.keys);
         Ok((CpuStorage::F32(out), shape.into()))
@@ -56,14 +58,17 @@ impl Weights {
         let sizes = Sizes::of(q.shape(), k.shape(), self.heads)?;
         let (dq, dk, logits) = read([q, k, y, grad], |[qs, ks, ys, grads]| {
             let size = sizes.queries * sizes.keys;
-            let logits = sizes.squares(|image, head, out, _| {
+            let keys = sizes.keys.max(1);
+            let square = |image, head, out: &mut [f32], _| {
                 let start = (image * sizes.heads + head) * size;
-                let rows = ys[start..start + size].chunks(sizes.keys);
-                let rows = rows.zip(grads[start..start + size].chunks(sizes.keys));
-                for ((y, grad), out) in rows.zip(out.chunks_mut(sizes.keys)) {
+                let rows = ys[start..start + size].chunks(keys);
+                let rows = rows.zip(grads[start..start + size].chunks(keys));
+                for ((y, grad), out) in rows.zip(out.chunks_mut(keys)) {
                     softmax_gradient(y, grad, out);
                 }
-            });
+            };
+            // SAFETY: the gradients are as many as the logits of a square.
+            let logits = unsafe { sizes.squares(square) };
             let scaled = |mut gradient: Vec<f32>| {
                 let scale_by = sizes.scale();
                 for_rows(&mut gradient, 1 << 14, 1, |_, values| scale(values, scale_by));

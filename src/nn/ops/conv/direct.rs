@@ -19,7 +19,7 @@ const LARGEST_PATCH: usize = 256;
 /// Places of a band, about.
 const PLACES: usize = if cfg!(test) { 64 } else { 1 << 12 };
 /// Multiplications that are worth a job of their own.
-const LEAST: usize = 1 << 18;
+const LEAST: usize = if cfg!(test) { 1 << 12 } else { 1 << 18 };
 
 /// Whether this way is faster than matrix products.
 pub fn applies(g: &Geometry) -> bool {
@@ -229,7 +229,7 @@ wide! {
         out: &Shared,
     ) {
         for (output, sums) in (first..work.o).zip(sums) {
-            work.finishing.activate(output, std::slice::from_mut(sums).first_chunk_mut::<1>().expect("one"));
+            work.finishing.activate(output, std::array::from_mut(sums));
             let start = (image * work.o + output) * work.g.out_plane() + places.start;
             // SAFETY: every place of every output belongs to one band.
             let to = unsafe { out.part(start..start + places.len()) };

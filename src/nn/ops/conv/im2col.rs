@@ -49,6 +49,7 @@ impl Geometry {
 
 /// Values that are a stride apart.
 pub fn copy_every(stride: usize, from: &[f32], to: &mut [f32]) {
+    debug_assert!(to.is_empty() || (to.len() - 1) * stride < from.len(), "too few values");
     match stride {
         1 => to.copy_from_slice(&from[..to.len()]),
         2 => {

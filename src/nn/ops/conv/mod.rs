@@ -1,5 +1,5 @@
-//! Convolution: patches straight into the matrix product, or Winograd's way where that is faster, with
-//! the gradients that are needed only. On CUDA cuDNN does both (feature `cudnn`).
+//! Convolution: patches straight into registers where they are small, else into a matrix product, or Winograd's
+//! way where that is faster, with the gradients that are needed only. On CUDA cuDNN does both (feature `cudnn`).
 
 mod blocked;
 #[cfg(feature = "cudnn")]
@@ -180,12 +180,13 @@ mod tests {
     type Case = (usize, usize, usize, usize, usize, [usize; 2], usize, usize);
 
     /// Single maps in one and several tiles, maps that share a product, pointwise, strides, odd sizes;
-    /// then Winograd's way: several images in a piece, one of several pieces, many channels; stride 2.
-    const CASES: [Case; 14] = [
+    /// then Winograd's way: several images in a piece, one of several pieces, many channels; stride 2;
+    /// rows of 8 and of 16 places straight into registers.
+    const CASES: [Case; 16] = [
         (2, 3, 40, 37, 5, [3, 3], 1, 1),
         (1, 200, 70, 61, 4, [3, 3], 1, 1),
         (5, 4, 9, 7, 6, [3, 3], 2, 1),
-        (40, 5, 4, 3, 7, [3, 3], 1, 1),
+        (40, 30, 4, 3, 7, [3, 3], 1, 1),
         (3, 6, 20, 21, 4, [1, 1], 1, 0),
         (37, 6, 3, 3, 4, [1, 1], 1, 0),
         (2, 3, 11, 8, 4, [1, 1], 2, 0),
@@ -196,6 +197,8 @@ mod tests {
         (1, 200, 70, 61, 16, [3, 3], 1, 1),
         (3, 17, 19, 26, 20, [3, 3], 2, 1),
         (2, 40, 8, 40, 70, [3, 3], 2, 1),
+        (3, 4, 9, 8, 9, [3, 3], 1, 1),
+        (2, 4, 5, 32, 5, [3, 3], 2, 1),
     ];
 
     fn gradients(x: &Tensor, w: &Tensor, weight: &Tensor, case: Case, ours: bool) -> Result<[Tensor; 3]> {
