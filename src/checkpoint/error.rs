@@ -8,11 +8,17 @@ use super::manifest::PROGRAM;
 use crate::config::ConfigError;
 use crate::model::ModelError;
 
+/// The current folder, where it can be told.
+fn here() -> String {
+    std::env::current_dir().map_or_else(|_| String::new(), |folder| format!(", {}", folder.display()))
+}
+
 /// Every message names the file and what to do.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     #[error(
-        "no checkpoint at {path}; expected a run (runs/…), a checkpoint folder (…/checkpoints/step-N), or latest, det_best or segm_best beside it"
+        "no checkpoint at {path}; expected a run (runs/…), a checkpoint folder (…/checkpoints/step-N), or latest, det_best or segm_best beside it. A relative path begins in the current folder{}",
+        here()
     )]
     NotFound { path: PathBuf },
 
@@ -61,7 +67,7 @@ pub enum CheckpointError {
     Tensors { path: PathBuf, source: candle_core::Error },
 
     #[error(
-        "checkpoint {folder} has no averaged weights (trained with train.ema = false); use the raw weights"
+        "checkpoint {folder} has no averaged weights (trained with train.ema = false, or packaged with --raw-only); use the raw weights"
     )]
     NoAverage { folder: PathBuf },
 

@@ -64,7 +64,9 @@ pub fn run(args: &JudgeArgs) -> Result<()> {
     let labelled = Annotations::read(&labelled)?;
     let read = |argument: &String| {
         let (name, path) = named(argument);
-        let rankings = rank(&all, &labelled, &Predictions::read(path)?)?;
+        let predictions =
+            Predictions::read(path).context("labels to judge; `label --out FILE` writes them")?;
+        let rankings = rank(&all, &labelled, &predictions)?;
         ensure!(!rankings.is_empty(), "{}: no referent without a label has a true mask", path.display());
         Ok(Entrant { name, rankings })
     };

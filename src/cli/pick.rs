@@ -76,13 +76,18 @@ pub struct PickArgs {
     force: bool,
 }
 
-pub fn run(args: &PickArgs) -> Result<()> {
+/// What a label must have to be kept.
+pub fn check_limits(quality: f64, threshold: f64) -> Result<()> {
     ensure!(
-        (0.0..=2.0).contains(&args.threshold),
-        "--threshold {}: expected 0 to 2, as projection terms are",
-        args.threshold
+        (0.0..=2.0).contains(&threshold),
+        "--threshold {threshold}: expected 0 to 2, as projection terms are"
     );
-    ensure!((0.0..=1.0).contains(&args.quality), "--quality {}: expected 0 to 1, as IoU is", args.quality);
+    ensure!((0.0..=1.0).contains(&quality), "--quality {quality}: expected 0 to 1, as IoU is");
+    Ok(())
+}
+
+pub fn run(args: &PickArgs) -> Result<()> {
+    check_limits(args.quality, args.threshold)?;
     let start = Instant::now();
     let path = annotation_file(&args.root, &args.dataset, INSTANCES)?;
     let labelled = annotation_file(&args.root, &args.dataset, &sample_file(args.ratio))

@@ -14,6 +14,7 @@ use partial_res::experiment::{
 use partial_res::pseudo::{Asked, Judge, Masks, QUALITY};
 use partial_res::report::Log;
 
+use super::pick::check_limits;
 use super::shared::{ConfigArgs, DeviceArgs, checkpoint_path, make_shapes, say, signals};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -102,6 +103,7 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
         !(args.weights || args.all_expressions) || args.labeller.iter().any(|way| *way != Labeller::Rpp),
         "--weights and --all-expressions are for labels by boxes or close-up; name one with --labeller"
     );
+    check_limits(args.quality, args.threshold)?;
     let log = Log::stdout();
     let res = args.config.load()?;
     let device = args.device.open(&log)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use partial_res::data::{Preparation, read_image};
 use partial_res::eval::predict;
@@ -41,6 +41,15 @@ pub struct PredictArgs {
 
 pub fn run(args: PredictArgs) -> Result<()> {
     let log = Log::stderr();
+    if let Some(out) = &args.out {
+        let format = image::ImageFormat::from_path(out).ok();
+        let known = matches!(format, Some(image::ImageFormat::Png | image::ImageFormat::Jpeg));
+        ensure!(
+            known,
+            "--out {}: expected a picture's name, such as outline.png or outline.jpg",
+            out.display()
+        );
+    }
     let device = args.device.open(&log)?;
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
     let which = args.weights.unwrap_or(checkpoint.best_weights());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use partial_res::experiment::table::{Filled, Results, TableFile, cells, fill, judge_labels, render};
 use partial_res::experiment::{Plan, State, StepStore, Workplace, in_order};
@@ -49,6 +49,13 @@ pub fn run(args: &TableArgs) -> Result<()> {
     let file = TableFile::read(args.file.as_deref())?;
     let results = Results { folder: args.out.clone().unwrap_or_else(|| args.store.join("table")) };
     if args.render {
+        let cells = results.folder.join("cells.csv");
+        ensure!(
+            cells.exists(),
+            "there are no results at {}; `table --out {}` makes them",
+            cells.display(),
+            results.folder.display()
+        );
         return Ok(say(render(&file, &results)?.display())?);
     }
     for row in &file.rows {

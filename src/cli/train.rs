@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use partial_res::checkpoint::TrainState;
+use partial_res::checkpoint::{CheckpointError, TrainState};
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 use partial_res::train::{Outcome, RunFolder, Trainer};
@@ -56,6 +56,10 @@ pub fn run(args: TrainArgs) -> Result<()> {
             let device = args.device.open(&log)?;
             if let Some(checkpoint) = &args.finetune_from {
                 config.train.finetune_from = Some(checkpoint_path(checkpoint, &log)?);
+            }
+            // Before anything is made.
+            if let Some(path) = config.train.finetune_from.as_ref().filter(|path| !path.exists()) {
+                return Err(CheckpointError::NotFound { path: path.clone() }.into());
             }
             if world().is_root() {
                 make_shapes(&config, &log)?;

@@ -73,8 +73,21 @@ fn typed(table: &Table, place: &str) -> Result<Config, ConfigError> {
     serde_path_to_error::deserialize(table.clone()).map_err(|error| ConfigError::Type {
         place: place.into(),
         key: error.path().to_string(),
-        message: error.into_inner().message().into(),
+        message: in_words(error.into_inner().message()),
     })
+}
+
+/// The types of Rust as their kinds of numbers.
+fn in_words(message: &str) -> String {
+    let kinds =
+        [("usize", "a whole number"), ("u64", "a whole number"), ("f64", "a number"), ("f32", "a number")];
+    match kinds
+        .into_iter()
+        .find_map(|(kind, words)| Some((message.strip_suffix(&format!("expected {kind}"))?, words)))
+    {
+        Some((before, words)) => format!("{before}expected {words}"),
+        None => message.into(),
+    }
 }
 
 fn parse(text: &str, place: &str) -> Result<Table, ConfigError> {

@@ -24,7 +24,9 @@ pub enum DataError {
     #[error("there are no data sets in {folder}. {}", WHERE_FROM)]
     NoData { folder: PathBuf },
 
-    #[error("no annotation file {path}; {there}. Set data.train_annotations, or put the file there")]
+    #[error(
+        "no annotation file {path}; {there}. Name another one (in training by data.train_annotations), or put the file there"
+    )]
     NoFile { path: PathBuf, there: String },
 
     #[error(

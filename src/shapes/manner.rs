@@ -11,7 +11,7 @@ pub enum Manner {
     Unc,
     /// Looks alone, as RefCOCO+.
     Plus,
-    /// Longer phrases, most with a relation, as RefCOCOg.
+    /// Longer phrases, half of them with a relation, as RefCOCOg.
     G,
 }
 

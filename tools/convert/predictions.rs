@@ -55,7 +55,7 @@ pub fn run(args: &PredictionsArgs) -> Result<String> {
     };
     let report = convert_predictions(&request)?;
     Ok(format!(
-        "{report}\nnext: partial-res pick --ratio 5 --dataset {} --predictions {}",
+        "{report}\nnext: partial-res pick --method rpp --ratio 5 --dataset {} --predictions {}",
         args.dataset,
         args.out.display()
     ))

@@ -34,7 +34,8 @@ pub fn overview(rows: &[&Row], file: &TableFile, cells: &[RawRow]) -> Table {
     let fixed = ["row", "data set", "masks, %", "method", "seeds", "steps"].map(str::to_owned);
     let mious = splits.iter().map(|split| format!("{split} mIoU"));
     let last =
-        ["of full, %", "labels kept", "their IoU", "P@.5", "P@.9", "late gain", "flat"].map(str::to_owned);
+        ["of full, %", "labels kept", "labels' IoU", "labels' P@.5", "labels' P@.9", "late gain", "flat"]
+            .map(str::to_owned);
     let mut table = Table::new(fixed.into_iter().chain(mious).chain(last));
     for &row in rows {
         let found = of(row, cells);
