@@ -212,6 +212,9 @@ fn two_processes_fill_one_table() {
     run(folder, &[&table[..], &["--only", "few/1"]].concat()).unwrap();
     let page = fs::read_to_string(folder.join("store/table.md")).unwrap();
     assert!(page.contains("5 cells are missing: few/2, rpp/1, rpp/2, all/1, ours/1."), "{page}");
+    // The page is named after the folder, also where that has a dot.
+    run(folder, &[&table[..], &["--only", "few/1", "--out", "results.2"]].concat()).unwrap();
+    assert!(folder.join("results.2.md").exists() && !folder.join("results.md").exists());
     let both: Vec<Child> = (0..2).map(|_| program(folder, &table).spawn().unwrap()).collect();
     let said: Vec<String> = both.into_iter().map(|child| finish(child).unwrap()).collect();
     let made = said.concat().matches("] RES on 20 % of the masks: ").count();

@@ -75,6 +75,7 @@ fn stop_and_resume(epoch_steps: usize) {
     for stop in [2, steps / 3, steps / 3 + 1, steps - 2] {
         assert_eq!(trainer.run(&|state| state.step == stop).expect("trained"), Outcome::Stopped);
         assert_eq!(trainer.state().step, stop);
+        drop(trainer);
         trainer = resume(&pieces);
     }
     assert_eq!(trainer.run(&|_| false).expect("trained"), Outcome::Finished);
@@ -85,10 +86,57 @@ fn stop_and_resume(epoch_steps: usize) {
     // loses rows and gets the same again.
     let before = Checkpoint::open(&pieces).expect("the last").folder;
     std::fs::remove_file(before.join("model.safetensors")).expect("removed");
+    // A full disk left half a line.
+    let results = std::fs::read_to_string(pieces.join("results.csv")).expect("results");
+    std::fs::write(pieces.join("results.csv"), results + "3,1").expect("written");
+    drop(trainer);
     let mut trainer = resume(&pieces);
     assert!(end(&pieces).results.len() < straight.results.len());
     trainer.run(&|_| false).expect("trained");
     same(&pieces, &straight);
+}
+
+#[test]
+fn one_process_trains_in_a_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let run = folder.path().join("run");
+    let mut trainer = begin(config(&root), run.clone());
+    trainer.run(&|state| state.step == 1).expect("trained");
+    let checkpoint = Checkpoint::open(&run).expect("saved");
+    let second = Trainer::resume(&checkpoint, &Device::Cpu, Log::quiet());
+    let error = second.err().expect("it is busy").to_string();
+    assert!(error.contains("is being trained by another process"), "{error}");
+    drop(trainer);
+    resume(&run);
+}
+
+/// Boxes for all, masks for some: to learn that the others have no outline would be worse than to stop.
+#[test]
+fn outlines_are_not_learnt_from_records_without_a_mask() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let file = root.join("annotations/refshapes-unc/instances.json");
+    let text = std::fs::read_to_string(&file).expect("annotations");
+    let mut all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    all["train"][0].as_object_mut().expect("a record").remove("mask");
+    std::fs::write(&file, all.to_string()).expect("written");
+
+    let mut config = config(&root);
+    let run = |config: &Config, name: &str| {
+        let run = RunFolder::at(folder.path().join(name), config).expect("a folder");
+        let begun = Trainer::begin(config.clone(), run, Weights::Raw, &Device::Cpu, Log::quiet());
+        begun.map(drop).map_err(|error| error.to_string())
+    };
+    let error = run(&config, "outlines").expect_err("no mask");
+    assert!(
+        error.contains("1 of ") && error.contains("have no mask") && error.contains("`sample"),
+        "{error}"
+    );
+    config.model.task = Task::Detection;
+    assert_eq!(run(&config, "boxes"), Ok(()));
 }
 
 #[test]
@@ -225,7 +273,10 @@ fn unreadable_images_are_counted_across_pauses() {
         let outcome = loop {
             let step = trainer.state().step;
             match trainer.run(&|state| state.step > step) {
-                Ok(Outcome::Stopped) => trainer = resume(&run),
+                Ok(Outcome::Stopped) => {
+                    drop(trainer);
+                    trainer = resume(&run);
+                }
                 other => break other,
             }
         };

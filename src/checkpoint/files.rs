@@ -81,9 +81,10 @@ impl NewFolder {
         let publish = || {
             readable_by_all(self.scratch.path())?;
             sync(self.scratch.path())?;
-            remove_folder(target)?;
+            let before = set_aside(target)?;
             fs::rename(self.scratch.path(), target)?;
-            sync(&parent(target))
+            sync(&parent(target))?;
+            before.map_or(Ok(()), TempDir::close)
         };
         publish().map_err(|source| CheckpointError::Write { path: target.into(), source })?;
         // The folder has moved: there is nothing left to clean up under the old name.
@@ -107,12 +108,17 @@ pub(super) fn replace_file(path: &Path, text: &str) -> Result<(), CheckpointErro
 
 /// Removes a folder in such a way that half of it is never found under its name.
 pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
+    set_aside(folder)?.map_or(Ok(()), TempDir::close)
+}
+
+/// Moves a folder, if it is there, to where it is removed from.
+fn set_aside(folder: &Path) -> io::Result<Option<TempDir>> {
     if !folder.exists() {
-        return Ok(());
+        return Ok(None);
     }
     let away = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent(folder))?;
     fs::rename(folder, away.path().join("removed"))?;
-    away.close()
+    Ok(Some(away))
 }
 
 /// Removes what a killed process left in `folder`.

@@ -187,5 +187,5 @@ fn rec(args: &PipelineArgs, res: &Config, log: &Log) -> Result<Rec> {
     let data = args.config.sets.iter().filter(|set| set.starts_with("data."));
     let sets: Vec<String> = data.chain(&args.sets_rec).cloned().collect();
     let config = Config::load(&name, &sets).context("the configuration of REC; name it with --rec-config")?;
-    Ok(Rec::Train(Box::new(config)))
+    Ok(Rec::train(config)?)
 }

@@ -45,8 +45,8 @@ impl CloseUp {
         let bound = [original.0 as f64, original.1 as f64];
         // At least a pixel, within the image.
         let extent = |axis: usize, low: f64, length: f64| {
-            let low = low.clamp(0.0, bound[axis] - 1.0);
-            [low, (low + length).clamp(low + 1.0, bound[axis])]
+            let (low, high) = (low.clamp(0.0, bound[axis] - 1.0), low + length);
+            [low, high.clamp(low + 1.0, bound[axis])]
         };
         let sides = [extent(0, x, width), extent(1, y, height)];
         let middle = sides.map(|[low, high]| (low + high) / 2.0);
@@ -230,6 +230,17 @@ mod tests {
         let mask = frame.mask(&rectangle((100, 50), [10, 20, 40, 10]), (64, 64));
         assert_eq!((mask.height, mask.to_rle().unwrap().bounding_box()), (64, [8, 8, 32, 32]));
         assert_eq!(mask.area(), 32 * 32);
+    }
+
+    #[test]
+    fn a_box_is_cut_off_at_each_edge() {
+        let sides = |x: f64, width: f64| {
+            let frame = CloseUp::new((100, 50), [x, 0.0, width, 50.0], 48, &PLAIN, None, || 0.5);
+            frame.object[0].map(|side| side + frame.middle[0])
+        };
+        assert_eq!(sides(-5.0, 30.0), [0.0, 25.0]);
+        assert_eq!(sides(90.0, 30.0), [90.0, 100.0]);
+        assert_eq!((sides(-9.0, 2.0), sides(120.0, 3.0)), ([0.0, 1.0], [99.0, 100.0]));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::work::{
     Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
 };
 use super::{Done, ExperimentError, LabelQuality, Outcome, SplitScores, Step, Trained};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Config, Task};
 use crate::data::{Annotations, Dataset, INSTANCES};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
@@ -22,7 +22,7 @@ use crate::pseudo::{
     pick_file, sample_into, usual_batch_size,
 };
 use crate::report::{Log, Protocol, ResultRow, Weights};
-use crate::train::{Outcome as Ended, RunFolder, Trainer};
+use crate::train::{Outcome as Ended, RunFolder, TrainError, Trainer};
 
 /// Expressions in a batch of an evaluation; scores of the reference's protocol depend on it.
 const BATCH: usize = 32;
@@ -80,17 +80,15 @@ impl Workplace<'_> {
     fn train(&self, training: &Training, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
         let config = self.resolved(training);
         let folder = claim.folder.join("run");
-        let log = Log::bars();
-        let mut trainer = if folder.join("checkpoints/latest").exists() {
-            let mut checkpoint = Checkpoint::open(&folder)?;
-            checkpoint.config = config;
-            Trainer::resume(&checkpoint, self.device, log)?
-        } else {
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder).map_err(ExperimentError::io(&folder))?;
+        let mut trainer = match self.resumed(&folder, &config)? {
+            Some(trainer) => trainer,
+            None => {
+                if folder.exists() {
+                    std::fs::remove_dir_all(&folder).map_err(ExperimentError::io(&folder))?;
+                }
+                let run = RunFolder::at(folder, &config)?;
+                Trainer::begin(config, run, Weights::Raw, self.device, Log::bars())?
             }
-            let run = RunFolder::at(folder, &config)?;
-            Trainer::begin(config, run, Weights::Raw, self.device, log)?
         };
         if trainer.run(&|_| (self.stop)())? == Ended::Stopped {
             return Ok(None);
@@ -105,6 +103,42 @@ impl Workplace<'_> {
         let curve = rows.filter_map(|row| Some((row.step, score(row)?))).collect();
         let outcome = Outcome::Trained(Trained { steps: state.step, curve });
         Ok(Some((outcome, Some(state.seconds))))
+    }
+
+    /// The training in a folder where it was left; nothing where none was, or none that can be gone on with.
+    fn resumed(&self, folder: &Path, config: &Config) -> Result<Option<Trainer>, ExperimentError> {
+        if !folder.join("checkpoints/latest").exists() {
+            return Ok(None);
+        }
+        let resumed = Checkpoint::open(folder).map_err(TrainError::from).and_then(|mut checkpoint| {
+            checkpoint.config = config.clone();
+            Trainer::resume(&checkpoint, self.device, Log::bars())
+        });
+        match resumed {
+            Ok(trainer) => Ok(Some(trainer)),
+            Err(TrainError::Checkpoint(
+                problem @ (CheckpointError::NoneWhole { .. }
+                | CheckpointError::NotACheckpoint { .. }
+                | CheckpointError::Damaged { .. }
+                | CheckpointError::NoOptimizer { .. }),
+            )) => {
+                self.log.line(format!("from the beginning, as {problem}"))?;
+                Ok(None)
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The last checkpoint of a finished training, and no other.
+    fn trained(&self, step: &Step) -> Result<Checkpoint, ExperimentError> {
+        let checkpoint = Checkpoint::open(&self.run_of(step))?;
+        match checkpoint.warnings.first() {
+            None => Ok(checkpoint),
+            Some(warning) => {
+                let path = self.store.folder(step).join("run");
+                Err(ExperimentError::Step { path, problem: warning.to_string() })
+            }
+        }
     }
 
     /// The configuration of a training with the places of its inputs.
@@ -128,7 +162,7 @@ impl Workplace<'_> {
     }
 
     fn label(&self, labels: &Labels, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
-        let checkpoint = Checkpoint::open(&self.run_of(&labels.by))?;
+        let checkpoint = self.trained(&labels.by)?;
         let config = Config { data: labels.config.data.clone(), ..checkpoint.config.clone() };
         let network = checkpoint.network(labels.weights, self.device)?;
         let dataset = Dataset::open(&config.data, INSTANCES, TRAIN)?;
@@ -174,7 +208,7 @@ impl Workplace<'_> {
     }
 
     fn evaluate(&self, evaluation: &Evaluation, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
-        let checkpoint = Checkpoint::open(&self.run_of(&evaluation.of))?;
+        let checkpoint = self.trained(&evaluation.of)?;
         let config = Config { data: evaluation.config.data.clone(), ..checkpoint.config.clone() };
         let network = checkpoint.network(evaluation.weights, self.device)?;
         let log = Log::bars().with_file(&claim.folder.join("log.txt"))?;

@@ -36,7 +36,7 @@ pub fn rows_per_second(training: &Training, place: &Workplace<'_>) -> Result<f64
     let mut trainer = Trainer::begin(config, run, Weights::Raw, place.device, Log::quiet())?;
     let mut measured = [(0, 0.0); 2];
     for (steps, measured) in STEPS.into_iter().zip(&mut measured) {
-        trainer.run(&|state| state.step >= steps || (place.stop)())?;
+        trainer.try_out(&|state| state.step >= steps || (place.stop)())?;
         *measured = (trainer.state().samples, trainer.state().seconds);
     }
     let [(warm, before), (all, after)] = measured;

@@ -1,5 +1,6 @@
 //! From what a user wants to steps.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ExperimentError;
@@ -9,7 +10,7 @@ use super::work::{
     Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
 };
 use crate::config::{Config, ConfigError, Task};
-use crate::pseudo::{Asked, Method};
+use crate::pseudo::{Asked, Method, sha256};
 
 /// One experiment: a network and how it is trained, the share of masks, the seed.
 #[derive(Clone, Debug)]
@@ -31,7 +32,20 @@ pub struct Recipe {
 #[derive(Clone, Debug)]
 pub enum Rec {
     Given(Origin),
-    Train(Box<Config>),
+    Train {
+        config: Box<Config>,
+        /// SHA-256 of the file of `train.backbone`.
+        backbone: Option<String>,
+    },
+}
+
+impl Rec {
+    /// A training that begins from nothing, or from a backbone.
+    pub fn train(config: Config) -> Result<Self, ExperimentError> {
+        let hash = |path: &PathBuf| std::fs::read(path).map(sha256).map_err(ExperimentError::io(path));
+        let backbone = config.train.backbone.as_ref().map(hash).transpose()?;
+        Ok(Self::Train { config: Box::new(config), backbone })
+    }
 }
 
 /// What the last training learns from.
@@ -120,15 +134,17 @@ impl Recipe {
         config.train.seed = self.seed;
         let from = match &self.rec {
             Rec::Given(origin) => origin.clone(),
-            Rec::Train(config) => Origin::Made(Step::new(Work::Train(Box::new(Training {
+            Rec::Train { config, backbone } => Origin::Made(Step::new(Work::Train(Box::new(Training {
                 config: (**config).clone(),
                 source: Arc::clone(&self.source),
                 from: None,
+                backbone: backbone.clone(),
                 annotations: Annotated::All,
             })))),
         };
         let source = Arc::clone(&self.source);
-        Step::new(Work::Train(Box::new(Training { config, source, from: Some(from), annotations })))
+        let from = Some(from);
+        Step::new(Work::Train(Box::new(Training { config, source, from, backbone: None, annotations })))
     }
 }
 
@@ -137,9 +153,41 @@ impl Recipe {
 /// after them.
 pub fn labeller_config(name: &str, sets: &[String], own: &[String]) -> Result<Config, ConfigError> {
     let twin = name.replacen("res/", "label/", 1);
-    if twin != name && Config::built_in().contains(&twin) {
-        return Config::load(&twin, &[sets, own].concat());
-    }
+    let name = if Config::built_in().contains(&twin) { &twin } else { name };
+    // A labeller sees close-ups whatever `sets` say about the images of others.
     let close_ups = ["data.train_transform=close-up", "data.referents_per_image=1"].map(str::to_owned);
     Config::load(name, &[sets, &close_ups[..], own].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Transform;
+
+    #[test]
+    fn a_labeller_sees_close_ups_whatever_others_see() {
+        let sets = ["data.train_transform=jitter", "data.referents_per_image=4"].map(str::to_owned);
+        for name in ["res/refshapes", "res/refcoco-unc"] {
+            let config = labeller_config(name, &sets, &[]).expect("a configuration");
+            assert_eq!(
+                (config.data.train_transform, config.data.referents_per_image),
+                (Transform::CloseUp, 1)
+            );
+        }
+    }
+
+    #[test]
+    fn a_backbone_is_known_by_its_content() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let mut config = Config::default();
+        config.train.backbone = Some(file.path().to_owned());
+        let hash = |config: &Config| match Rec::train(config.clone()).expect("readable") {
+            Rec::Train { backbone, .. } => backbone.expect("a backbone"),
+            Rec::Given(_) => unreachable!("it is trained"),
+        };
+        let before = hash(&config);
+        std::fs::write(file.path(), "other weights").expect("written");
+        assert_ne!(hash(&config), before);
+        assert_eq!(super::super::settings::settings(&config), serde_json::json!({}));
+    }
 }

@@ -14,6 +14,8 @@ pub fn settings(config: &Config) -> Value {
     config.data.test_splits.clone_from(&neutral.data.test_splits);
     config.data.workers = neutral.data.workers;
     config.train.finetune_from = None;
+    // By its content among the inputs.
+    config.train.backbone = None;
     config.train.log_every = neutral.train.log_every;
     config.train.save_every = neutral.train.save_every;
     config.train.keep = neutral.train.keep;

@@ -41,11 +41,11 @@ impl DataSource {
         }
         let vectors = dataset.word_vectors()?.map(|vectors| {
             let numbers = vectors.values().iter().map(|value| value.to_string());
-            sha256(&numbers.collect::<Vec<_>>().join(" "))
+            sha256(numbers.collect::<Vec<_>>().join(" "))
         });
         let content = Content {
             annotations: sha256(dataset.annotations().text()),
-            vocabulary: sha256(&serde_json::to_string(dataset.vocabulary()).expect("plain data")),
+            vocabulary: sha256(serde_json::to_string(dataset.vocabulary()).expect("plain data")),
             word_vectors: vectors,
         };
         let path = dataset.annotations().path();

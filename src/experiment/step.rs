@@ -60,7 +60,7 @@ impl Step {
             }
         };
         let inputs = json!({"kind": kind, "version": version, "settings": settings, "inputs": inputs});
-        let key = sha256(&inputs.to_string());
+        let key = sha256(inputs.to_string());
         Arc::new(Self { work, inputs, key })
     }
 

@@ -111,7 +111,9 @@ impl Summary {
             + "\n";
         for (row, split) in self.rows.iter().flat_map(|row| row.splits.iter().map(move |split| (row, split)))
         {
-            csv += &(Self::cells(row, split).join(",") + "\n");
+            let quoted = |cell: String| if cell.contains(',') { format!("\"{cell}\"") } else { cell };
+            let cells: Vec<String> = Self::cells(row, split).into_iter().map(quoted).collect();
+            csv += &(cells.join(",") + "\n");
         }
         write_text(&folder.join("results.csv"), &csv)?;
         let lines = self.rows.iter().map(|row| Line {

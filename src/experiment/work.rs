@@ -32,6 +32,8 @@ pub struct Training {
     pub config: Config,
     pub source: Arc<DataSource>,
     pub from: Option<Origin>,
+    /// SHA-256 of the backbone that it begins with where it begins from no checkpoint.
+    pub backbone: Option<String>,
     pub annotations: Annotated,
 }
 
@@ -247,7 +249,12 @@ impl Training {
             Origin::Given { sha256, .. } => sha256,
             Origin::Made(step) => &step.key,
         });
-        (settings(&self.config), json!({"data": self.source.content, "train": annotations, "from": from}))
+        let mut inputs = json!({"data": self.source.content, "train": annotations, "from": from});
+        // Absent in keys of before.
+        if let Some(backbone) = &self.backbone {
+            inputs["backbone"] = json!(backbone);
+        }
+        (settings(&self.config), inputs)
     }
 }
 

@@ -134,7 +134,7 @@ fn unlabelled(
 /// A hash of a record's content.
 fn meaning(record: &str) -> String {
     match serde_json::from_str::<Value>(record) {
-        Ok(value) => sha256(&value.to_string()),
+        Ok(value) => sha256(value.to_string()),
         Err(_) => sha256(record),
     }
 }

@@ -11,9 +11,9 @@ use super::PseudoError;
 use crate::data::Annotations;
 use crate::report::{ReportError, write_whole};
 
-/// SHA-256 of a text, lower-case hexadecimal: what identifies an annotation file.
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of a text or of bytes, lower-case hexadecimal: what identifies an annotation file.
+pub fn sha256(content: impl AsRef<[u8]>) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An error if the file exists, unless `force`.

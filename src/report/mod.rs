@@ -23,7 +23,7 @@ pub use log::Log;
 pub use overlay::{Caption, Layer, Overlay};
 pub use plot::{draw_results, plot_results};
 pub use progress::Progress;
-pub use results::{LOSS_PARTS, ResultRow, append_results, read_results, truncate_results};
+pub use results::{LOSS_PARTS, ResultRow, append_results, read_results, write_results};
 pub use scores::{Precision, Protocol, Scores, UnknownName, Weights};
 pub use sheet::{contact_sheet, side_by_side};
 pub use table::Table;

@@ -147,16 +147,8 @@ pub fn read_results(path: &Path) -> Result<Vec<ResultRow>, ReportError> {
     lines.zip(2..).map(|(line, number)| parse(path, line, number, columns)).collect()
 }
 
-/// Keeps the first `rows` rows: a run that resumes from a checkpoint forgets what came after it.
-pub fn truncate_results(path: &Path, rows: usize) -> Result<(), ReportError> {
-    let kept = read_results(path)?;
-    if kept.len() <= rows {
-        return Ok(());
-    }
-    write_results(path, &kept[..rows])
-}
-
-fn write_results(path: &Path, rows: &[ResultRow]) -> Result<(), ReportError> {
+/// Replaces the file by one with these rows: a run that resumes from a checkpoint forgets what came after it.
+pub fn write_results(path: &Path, rows: &[ResultRow]) -> Result<(), ReportError> {
     write_whole(path, |file| {
         file.write_all((header() + "\n" + &lines(rows)).as_bytes())
             .map_err(|source| ReportError::Io { path: path.into(), source })
@@ -263,7 +255,7 @@ mod tests {
         ));
         assert_eq!(read_results(&path).expect("three rows"), [row(1), row(2), row(3)]);
 
-        truncate_results(&path, 2).expect("truncated");
+        write_results(&path, &read_results(&path).expect("read")[..2]).expect("written");
         append_results(&path, &[row(7)]).expect("resumed");
         assert_eq!(read_results(&path).expect("three rows"), [row(1), row(2), row(7)]);
     }

@@ -57,9 +57,17 @@ pub enum TrainError {
     Empty { path: PathBuf },
 
     #[error(
+        "{lacking} of {of} records of split `train` of {path} have no mask, and outlines are learnt from masks; draw a sample of those that have one (`sample --ratio`) and name it in data.train_annotations, or learn boxes alone (rec/…)"
+    )]
+    NoMasks { path: PathBuf, lacking: usize, of: usize },
+
+    #[error(
         "checkpoint {path} belongs to no run (RUN/checkpoints/step-N), so that none can go on; give it to --finetune-from"
     )]
     NoRun { path: PathBuf },
+
+    #[error("{path} is being trained by another process; wait for it, or stop it with Ctrl-C, which saves")]
+    Busy { path: PathBuf },
 
     #[error("cannot use the run folder {path}: {source}")]
     Run { path: PathBuf, source: std::io::Error },

@@ -1,5 +1,6 @@
 //! The folder of a run.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,7 +10,7 @@ use crate::config::Config;
 use crate::parallel::world;
 
 /// `runs/<time>_<config>/`: `config.toml`, `log.txt`, `results.csv`, `results.png`, `samples/`,
-/// `checkpoints/`.
+/// `checkpoints/`, `lock`.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -64,6 +65,19 @@ impl RunFolder {
         match path.ancestors().nth(2) {
             Some(path) => Ok(Self { path: path.into() }),
             None => Err(TrainError::NoRun { path }),
+        }
+    }
+
+    /// Keeps other processes from training in this folder as long as the file is held; nothing where the file
+    /// system knows no locks.
+    pub(super) fn lock(&self) -> Result<Option<File>, TrainError> {
+        let path = self.path.join("lock");
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(|source| TrainError::Run { path, source })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: self.path.clone() }),
+            Err(TryLockError::Error(_)) => Ok(None),
         }
     }
 

@@ -9,12 +9,12 @@ use candle_core::{DType, Device, Tensor};
 use super::average::Average;
 use super::{Adam, RunFolder, TrainError, Trainer};
 use crate::checkpoint::{Checkpoint, TrainState, finetune, load_all};
-use crate::config::Config;
+use crate::config::{Config, Task};
 use crate::data::Dataset;
 use crate::model::Network;
 use crate::nn::{Parameters, Role};
 use crate::parallel::{ParallelError, world};
-use crate::report::{Log, Weights, append_results, truncate_results};
+use crate::report::{Log, Weights, write_results};
 use crate::text::Vocabulary;
 
 /// The file that evaluation reads.
@@ -76,9 +76,7 @@ impl Trainer {
             average.ema.restore(&checkpoint.weights(Weights::Ema)?, trainer.state.ema_updates)?;
         }
         if world().is_root() {
-            let results = trainer.run.results();
-            truncate_results(&results, 0)?;
-            append_results(&results, &trainer.state.scores)?;
+            write_results(&trainer.run.results(), &trainer.state.scores)?;
         }
         let TrainState { epoch, batch, step, .. } = trainer.state;
         let from = checkpoint.folder.display();
@@ -96,6 +94,7 @@ impl Trainer {
         log: Log,
         load: impl FnOnce(&Config, &Dataset, &Parameters, &Log) -> Result<(), TrainError>,
     ) -> Result<Self, TrainError> {
+        let lock = if world().is_root() { run.lock()? } else { None };
         candle_core::cuda::set_gemm_reduced_precision_f32(config.train.tf32);
         let words = train.vocabulary().len();
         let (network, parameters) = Network::create(&config.model, words, config.train.seed, device)?;
@@ -125,6 +124,7 @@ impl Trainer {
             adam,
             average,
             state,
+            _lock: lock,
         })
     }
 }
@@ -160,6 +160,11 @@ fn datasets(
         return Err(TrainError::Empty { path: train.annotations().path().to_owned() });
     }
     check_labels(config, &train)?;
+    let lacking = train.referents().iter().filter(|referent| !referent.has_mask()).count();
+    if lacking > 0 && config.model.task != Task::Detection {
+        let path = train.annotations().path().to_owned();
+        return Err(TrainError::NoMasks { path, lacking, of: train.len() });
+    }
     let val = if data.train_annotations == ALL_RECORDS {
         train.split(&data.val_split)?
     } else {

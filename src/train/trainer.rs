@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,6 +54,8 @@ pub struct Trainer {
     pub(super) adam: Adam,
     pub(super) average: Option<Average>,
     pub(super) state: TrainState,
+    /// Of the run folder, in the root process.
+    pub(super) _lock: Option<File>,
 }
 
 impl Trainer {
@@ -68,6 +71,11 @@ impl Trainer {
             }
         }
         Ok(Outcome::Finished)
+    }
+
+    /// Steps of one epoch until `stop` says so, of which nothing is saved: to measure the speed.
+    pub(crate) fn try_out(&mut self, stop: Stop) -> Result<(), TrainError> {
+        self.epoch(stop).map(drop)
     }
 
     /// Evaluates and saves where that is due; false if stopped meanwhile, still in the epoch.

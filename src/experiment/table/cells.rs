@@ -1,6 +1,7 @@
 //! The cells of a table.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Row, TableFile};
@@ -48,16 +49,17 @@ pub fn cells<'a>(
     }
     order.sort_by_key(|&(value, row, _)| (value, !row.main));
     let rec = Origin::given(file.rec.clone())?;
-    let mut sources: BTreeMap<&str, Arc<DataSource>> = BTreeMap::new();
+    let mut sources: BTreeMap<(PathBuf, &str), Arc<DataSource>> = BTreeMap::new();
     order
         .into_iter()
         .map(|(_, row, seed)| {
             let res = file.config_of(row, sets)?;
-            let source = match sources.get(row.dataset.as_str()) {
+            let place = (res.data.root.clone(), row.dataset.as_str());
+            let source = match sources.get(&place) {
                 Some(source) => Arc::clone(source),
                 None => {
                     let source = Arc::new(DataSource::open(&res.data)?);
-                    sources.insert(&row.dataset, Arc::clone(&source));
+                    sources.insert(place, Arc::clone(&source));
                     source
                 }
             };

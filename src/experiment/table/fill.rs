@@ -16,8 +16,9 @@ pub enum Filled {
     Stopped,
 }
 
-/// Makes the cells that `results` lacks in their order and adds each finished one to `results`, then calls `finished`. A cell of which another process
-/// makes a step is passed over for the time being, so that two processes fill one table twice as fast.
+/// Makes the cells that `results` lacks in their order and adds each finished one to `results`, then calls
+/// `finished`. A cell of which another process makes a step is passed over for the time being, so that two
+/// processes fill one table twice as fast. The first error of a cell comes back when the others are made.
 pub fn fill(
     cells: &[Cell<'_>],
     place: &Workplace<'_>,
@@ -30,20 +31,32 @@ pub fn fill(
             left.push(cell);
         }
     }
+    let mut failed = None;
     while !left.is_empty() {
-        let mut done = None;
+        let (mut done, mut broken) = (None, None);
         for (index, cell) in left.iter().enumerate() {
             if (place.stop)() {
                 return Ok(Filled::Stopped);
             }
-            match place.run(&in_order([&cell.arm.evaluation]), false)? {
-                Ran::Done => {
+            match place.run(&in_order([&cell.arm.evaluation]), false) {
+                Ok(Ran::Done) => {
                     done = Some(index);
                     break;
                 }
-                Ran::Stopped => return Ok(Filled::Stopped),
-                Ran::Busy => {}
+                Ok(Ran::Stopped) => return Ok(Filled::Stopped),
+                Ok(Ran::Busy) => {}
+                // What fails in one cell may do well in the others.
+                Err(error) => {
+                    place.log.line(format!("cell {} failed and is left out: {error}", cell.name()))?;
+                    failed.get_or_insert(error);
+                    broken = Some(index);
+                    break;
+                }
             }
+        }
+        if let Some(index) = broken {
+            left.remove(index);
+            continue;
         }
         match done {
             Some(index) => {
@@ -54,7 +67,7 @@ pub fn fill(
             None => std::thread::sleep(PAUSE),
         }
     }
-    Ok(Filled::Whole)
+    failed.map_or(Ok(Filled::Whole), Err)
 }
 
 fn record(cell: &Cell<'_>, place: &Workplace<'_>, results: &Results) -> Result<(), ExperimentError> {

@@ -76,10 +76,12 @@ pub fn judge_labels(
         let known = there.iter().any(|row| {
             (&row.row, &row.with) == (&pair.comparison.of, &pair.comparison.with)
                 && (&row.step, &row.step_with) == (&step, &step_with)
+                && row.threshold == pair.threshold
         });
         let made = |picking: &Picking| Ok::<_, ExperimentError>(store.done(&picking.labels)?.is_some());
         if !known && made(pair.ours)? && made(pair.paper)? {
-            results.add_labels(pair.measure(store)?)?;
+            let Some(measured) = pair.measure(store)? else { continue };
+            results.add_labels(measured)?;
             count += 1;
         }
     }
@@ -119,25 +121,25 @@ fn pairs<'a>(comparison: &'a Comparison, cells: &'a [Cell<'a>]) -> Vec<Pair<'a>>
 }
 
 impl Pair<'_> {
-    fn measure(&self, store: &StepStore) -> Result<LabelRow, ExperimentError> {
+    /// Nothing where no referent outside of the sample has a true mask.
+    fn measure(&self, store: &StepStore) -> Result<Option<LabelRow>, ExperimentError> {
         let all = Annotations::read(&self.ours.source.path)?;
         let labelled = Annotations::read(&store.annotations_of(&self.ours.sample))?;
         let rankings = |labels: &Step| {
-            let path = store.predictions_of(labels);
-            Ok::<_, ExperimentError>((rank(&all, &labelled, &Predictions::read(&path)?)?, path))
+            Ok::<_, ExperimentError>(rank(
+                &all,
+                &labelled,
+                &Predictions::read(&store.predictions_of(labels))?,
+            )?)
         };
-        let missing = |path| {
-            let problem = "no referent outside of the sample has a true mask".to_owned();
-            ExperimentError::Step { path, problem }
+        let (ours, paper) = (rankings(&self.ours.labels)?, rankings(&self.paper.labels)?);
+        let (Some(ours), Some(paper)) = (Order::of_pick(&ours), Order::ProjectionTerm.of(&paper)) else {
+            return Ok(None);
         };
-        let (ours, path) = rankings(&self.ours.labels)?;
-        let ours = Order::of_pick(&ours).ok_or_else(|| missing(path))?;
-        let (paper, path) = rankings(&self.paper.labels)?;
-        let paper = Order::ProjectionTerm.of(&paper).ok_or_else(|| missing(path))?;
         let (at, best_threshold) = (ours.against(paper, self.threshold), paper.best_threshold());
         let best = best_threshold.and_then(|threshold| ours.against(paper, threshold));
         let Cell { row, seed, .. } = *self.cell;
-        Ok(LabelRow {
+        Ok(Some(LabelRow {
             row: self.comparison.of.clone(),
             with: self.comparison.with.clone(),
             dataset: row.dataset.clone(),
@@ -157,7 +159,7 @@ impl Pair<'_> {
             least_lead: ours.least_lead(paper),
             step: self.ours.labels.name(),
             step_with: self.paper.labels.name(),
-        })
+        }))
     }
 }
 

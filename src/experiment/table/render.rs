@@ -23,9 +23,9 @@ where it is least.\n";
 pub fn render(file: &TableFile, results: &Results) -> Result<PathBuf, ExperimentError> {
     let _lock = results.lock()?;
     let (cells, points) = (results.cells()?, results.curves()?);
-    let page = results.folder.with_extension("md");
     let name =
         results.folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let page = results.folder.with_file_name(format!("{name}.md"));
     let mut text = String::new();
     for group in groups(file) {
         let rows: Vec<&Row> = file.rows.iter().filter(|row| row.group == group).collect();
