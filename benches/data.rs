@@ -98,6 +98,7 @@ fn predictions(all: &Annotations) -> Predictions {
         method: Method::Greedy,
         expressions: Asked::First,
         batch_size: 1,
+        preparation: String::new(),
     };
     Predictions { path: Path::new("predictions").into(), header, referents: predicted.collect() }
 }

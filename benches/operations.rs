@@ -1,4 +1,4 @@
-//! Operations on tensors, at the sizes that they have for one image of 640 pixels.
+//! Operations on tensors, at the sizes that they have for one image of 640 pixels, and of RefShapes where it says so.
 
 use candle_core::{Device, Result, Tensor, Var};
 use divan::Bencher;
@@ -28,9 +28,9 @@ const CONVOLUTIONS: [Convolution; 4] = [
 ];
 
 impl Convolution {
-    fn inputs(self) -> [Var; 2] {
+    fn inputs(self, images: usize) -> [Var; 2] {
         let Self(kernel, _, channels, outputs, side) = self;
-        [random(&[1, channels, side, side]), random(&[outputs, channels, kernel, kernel])]
+        [random(&[images, channels, side, side]), random(&[outputs, channels, kernel, kernel])]
     }
 
     fn run(self, [x, w]: [&Tensor; 2]) -> Result<Tensor> {
@@ -46,14 +46,25 @@ impl Convolution {
 
 #[divan::bench(args = CONVOLUTIONS)]
 fn conv_forward(bencher: Bencher, conv: Convolution) {
-    let [x, w] = conv.inputs().map(|var| var.as_detached_tensor());
+    let [x, w] = conv.inputs(1).map(|var| var.as_detached_tensor());
     bencher.counter(conv.count()).bench(|| conv.run([&x, &w]).expect("a map"));
+}
+
+/// The first ones on RefShapes, with so many images.
+const OF_FEW_CHANNELS: [Convolution; 3] =
+    [Convolution(3, 1, 3, 8, 64), Convolution(3, 2, 8, 8, 64), Convolution(3, 1, 4, 8, 32)];
+const IMAGES: usize = 32;
+
+#[divan::bench(args = OF_FEW_CHANNELS)]
+fn conv_of_few_channels(bencher: Bencher, conv: Convolution) {
+    let [x, w] = conv.inputs(IMAGES).map(|var| var.as_detached_tensor());
+    bencher.bench(|| conv.run([&x, &w]).expect("a map"));
 }
 
 /// Of a loss's gradient, with respect to input and weights.
 #[divan::bench(args = CONVOLUTIONS)]
 fn conv_backward(bencher: Bencher, conv: Convolution) {
-    let [x, w] = conv.inputs();
+    let [x, w] = conv.inputs(1);
     let outputs = || conv.run([&x, &w]).and_then(|y| y.sum_all()).expect("a loss");
     bencher.with_inputs(outputs).bench_values(|loss| loss.backward().expect("gradients"));
 }

@@ -109,6 +109,14 @@ fn answer(mut stream: TcpStream, own: &str, log: &Mutex<Log>) {
             ];
             send("302 Found", &linked, b"", 0);
         }
+        // Small files lie in git, elsewhere within the Hub; the answer has a text of its own.
+        "/acme/seqtr/resolve/main/config.toml" => {
+            let place = "Location: /api/resolve-cache/models/acme/seqtr/config.toml".to_owned();
+            send("307 Temporary Redirect", &[etag, commit, place], b"sent on", 7)
+        }
+        "/api/resolve-cache/models/acme/seqtr/config.toml" => {
+            send("200 OK", &[etag, commit], &file, file.len())
+        }
         // The first answer breaks off in the middle.
         "/storage" if tries == 1 => send("200 OK", &[], &file[..70_000], file.len()),
         "/storage" => send("206 Partial Content", &[], &file[range..], file.len() - range),
@@ -175,6 +183,30 @@ fn a_file_comes_once_and_is_then_found_without_a_network() {
     assert_eq!(offline.list(&seqtr(), "main").unwrap().files, ["model.safetensors"]);
     let missing = offline.file(&seqtr(), "main", "sub/big.bin", &mut ()).unwrap_err();
     assert!(missing.to_string().contains("HF_HUB_OFFLINE"), "{missing}");
+}
+
+#[test]
+fn a_small_file_is_followed_within_the_hub() {
+    let (hub, cache) = (StandIn::start(), tempfile::tempdir().unwrap());
+    let path = hub.hub(&cache).file(&seqtr(), "main", "config.toml", &mut ()).unwrap();
+    assert_eq!(read(path), weights());
+    let log = hub.log.lock().unwrap();
+    let place = "/api/resolve-cache/models/acme/seqtr/config.toml";
+    let there = log.requests.iter().filter(|(_, path, _)| path == place);
+    assert!(there.clone().all(|(_, _, headers)| headers.contains_key("authorization")));
+    assert_eq!(there.map(|(method, ..)| method.as_str()).collect::<Vec<_>>(), ["HEAD", "GET"]);
+}
+
+#[test]
+fn processes_that_ask_together_get_a_file_each() {
+    let (hub, cache) = (StandIn::start(), tempfile::tempdir().unwrap());
+    std::thread::scope(|scope| {
+        let ask = || hub.hub(&cache).file(&seqtr(), "main", "model.safetensors", &mut ()).unwrap();
+        let both = [scope.spawn(ask), scope.spawn(ask)];
+        for one in both {
+            assert_eq!(read(one.join().unwrap()), weights());
+        }
+    });
 }
 
 #[test]

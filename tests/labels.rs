@@ -134,6 +134,7 @@ fn predictions(all: &Annotations, path: &Path, method: Method, moved: impl Fn(us
         method,
         expressions: Asked::First,
         batch_size: 8,
+        preparation: String::new(),
     };
     let mut text = serde_json::to_string(&header).unwrap() + "\n";
     said.iter().for_each(|said| text += &(serde_json::to_string(said).unwrap() + "\n"));

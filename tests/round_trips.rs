@@ -178,6 +178,7 @@ proptest! {
             method: Method::Greedy,
             expressions: Asked::All,
             batch_size: 7,
+            preparation: String::new(),
         };
         let referents: Vec<Prediction> = all
             .into_iter()

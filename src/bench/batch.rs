@@ -44,7 +44,8 @@ pub fn targets(config: &Config, sizes: &Sizes) -> Targets {
     };
     let vertices = (0..rows).map(|_| outline(&mut place)).collect();
     let pad_hw = vec![(side, side); rows];
-    Targets { pad_hw, boxes: Some(boxes), vertices: Some(vertices), labels: None, weights: None }
+    let labels = Some(vec![vec![0; config.model.auxiliary.pretext_classes.len()]; rows]);
+    Targets { pad_hw, boxes: Some(boxes), vertices: Some(vertices), labels, weights: None }
 }
 
 /// Pixels of the square images.

@@ -72,12 +72,16 @@ pub fn snapshot(
     }
     let mut folder = None;
     for file in listing.files.iter().filter(|file| !file.starts_with('.')) {
-        let path = hub.file(repository, revision, file, &mut bar)?;
+        // Of the commit that was listed, whatever is pushed meanwhile.
+        let path = hub.file(repository, &listing.commit, file, &mut bar)?;
         if file == "model.safetensors" {
             folder = path.parent().map(PathBuf::from);
         }
     }
     bar.0.finish_and_clear();
+    if listing.commit != revision && !hub.is_offline() {
+        hub.refer(repository, revision, &listing.commit)?;
+    }
     match folder {
         Some(folder) => Ok(folder),
         None => bail!("{repository}: model.safetensors did not arrive"),

@@ -38,7 +38,7 @@ pub struct TrainArgs {
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
     /// Print every key of the configuration with its value, and stop
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     print_config: bool,
     #[command(flatten)]
     device: DeviceArgs,

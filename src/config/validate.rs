@@ -113,9 +113,17 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         ("train.decay_factor", train.decay_factor),
         ("train.final_lr_fraction", train.final_lr_fraction),
         ("model.loss.soft_target_sigma", model.loss.soft_target_sigma),
+        ("model.loss.token_weight", model.loss.token_weight),
+        ("model.auxiliary.grounding_weight", model.auxiliary.grounding_weight),
+        ("model.auxiliary.grounding_box_weight", model.auxiliary.grounding_box_weight),
+        ("model.auxiliary.attention_weight", model.auxiliary.attention_weight),
+        ("model.auxiliary.pretext_weight", model.auxiliary.pretext_weight),
     ] {
         demand(number.is_finite() && number >= 0.0, key, number, "must be a number that is not negative")?;
     }
+    demand(train.eps as f32 > 0.0, "train.eps", train.eps, "must be positive, also as a 32-bit number")?;
+    let smoothing = model.loss.label_smoothing;
+    demand((0.0..1.0).contains(&smoothing), "model.loss.label_smoothing", smoothing, "must be in [0, 1)")?;
     demand((0.0..=1.0).contains(&train.ema_decay), "train.ema_decay", train.ema_decay, "must be in [0, 1]")?;
     demand(
         train.betas.iter().all(|b| (0.0..1.0).contains(b)),

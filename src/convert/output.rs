@@ -81,7 +81,8 @@ impl Output {
             if path.exists() {
                 fs::rename(path, &old)?;
             }
-            fs::rename(&new, path)
+            // The old one comes back rather than go with the scratch folder.
+            fs::rename(&new, path).inspect_err(|_| drop(fs::rename(&old, path)))
         };
         rename().map_err(failed)
     }

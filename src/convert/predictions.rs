@@ -95,6 +95,7 @@ pub fn convert_predictions(request: &PredictionsRequest) -> Result<PredictionsRe
         method: Method::Greedy,
         expressions: Asked::First,
         batch_size: 0,
+        preparation: String::new(),
     };
     let predictions = dump.par_iter().zip(referents).enumerate().map(|(index, (entry, referent))| {
         let candidate = candidate(entry.mask.as_ref().ok(), referent, request)

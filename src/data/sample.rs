@@ -31,6 +31,13 @@ pub struct Preparation {
 }
 
 impl Preparation {
+    /// Height and width of the square that every resized image has room in, padded to the stride: what is asked
+    /// about is padded to it, so that an answer depends on no other image and maps are as large as in training,
+    /// where the largest image of a batch decides.
+    pub fn padded_side(&self) -> usize {
+        self.image_size.next_multiple_of(self.stride)
+    }
+
     /// Of samples to learn from.
     pub fn training(config: &Config) -> Self {
         let vertices = if config.model.task == Task::Detection { 0 } else { config.model.vertices };

@@ -65,13 +65,21 @@ pub fn answer_batches<E: From<EvalError>>(
         // The root prepares all batches, since it says what their answers mean.
         plan.every(rank, processes);
     }
+    // A training in this process may have allowed it.
+    candle_core::cuda::set_gemm_reduced_precision_f32(false);
+    let side = preparation.padded_side();
     let mut loader = Loader::new(Arc::clone(dataset), plan, preparation, 0, workers, None);
     for _ in 0..rounds {
-        let batches: Vec<Batch> = loader
+        let mut batches: Vec<Batch> = loader
             .by_ref()
             .take(if rank == 0 { processes } else { 1 })
             .collect::<Result<_, _>>()
             .map_err(EvalError::Data)?;
+        if let Some(batch) = batches.first_mut() {
+            // As the large batches of training and of the reference are; the map's size decides about the
+            // lines of co-content and the norms of the projection.
+            batch.pad_to(side, side);
+        }
         let answers = match batches.first().and_then(|batch| Some((batch, batch.rows.first()?))) {
             None => Vec::new(),
             Some((batch, first)) => ask(network, batch, device, within).map_err(|source| {

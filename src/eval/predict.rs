@@ -58,7 +58,8 @@ pub fn predict(
         return Err(EvalError::NoWords { expression: expressions[place].to_owned() });
     }
     let words = encoded.iter().map(|encoded| encoded.ids.clone()).collect();
-    let batch = Batch::collate(vec![Sample::question(image.clone(), words, preparation)], max_words);
+    let mut batch = Batch::collate(vec![Sample::question(image.clone(), words, preparation)], max_words);
+    batch.pad_to(preparation.padded_side(), preparation.padded_side());
     let memory = network.forward(&batch.inputs(device)?, &Pass::evaluation())?;
     let answers = network.generate(&memory, network.config().task, Strategy::Greedy, None)?;
     let (height, width) = (image.height() as usize, image.width() as usize);

@@ -28,13 +28,13 @@ impl Truth {
         let record = dataset.referent(referent);
         let wrong = |source| EvalError::Mask { split: dataset.split_name().to_owned(), referent, source };
         let (frame, stride) = (preparation.plain_frame(record), preparation.stride);
-        let (mask, padded_mask) = match record.segmentation {
-            Some(_) => {
+        let (mask, padded_mask) = match record.has_mask() {
+            true => {
                 let mask = record.rle().map_err(wrong)?;
                 let padded = frame.mask(&mask.to_mask(), stride).to_rle().map_err(wrong)?;
                 (Some(mask), Some(padded))
             }
-            None => (None, None),
+            false => (None, None),
         };
         let [x, y, w, h] = record.bbox;
         Ok(Self {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::source::TRAIN;
 use super::work::{Annotated, Origin, Sampling, Work};
+use crate::config::{Config, Transform};
 use crate::pseudo::{Method, sha256};
 
 /// A piece of work whose result depends on nothing but its key.
@@ -46,6 +47,7 @@ impl Step {
                 if !labels.expressions.is_first() {
                     settings["expressions"] = json!(labels.expressions);
                 }
+                padding(&mut settings, &labels.config);
                 (settings, json!({"data": labels.source.content, "checkpoint": labels.by.key}))
             }
             Work::Pick(picking) => {
@@ -55,7 +57,8 @@ impl Step {
                 (settings, json!({"annotations": annotations, "sample": sample, "labels": labels}))
             }
             Work::Evaluate(evaluation) => {
-                let settings = json!({"splits": evaluation.splits, "weights": evaluation.weights});
+                let mut settings = json!({"splits": evaluation.splits, "weights": evaluation.weights});
+                padding(&mut settings, &evaluation.config);
                 (settings, json!({"data": evaluation.source.content, "checkpoint": evaluation.of.key}))
             }
         };
@@ -103,6 +106,13 @@ impl Step {
             Work::Pick(picking) => format!("pick labels{picking}"),
             Work::Evaluate(evaluation) => format!("evaluate {}", evaluation.of.title()),
         }
+    }
+}
+
+/// Images are padded to a square; those of before, in keys without this, each to its own size. Close-ups are squares.
+fn padding(settings: &mut Value, config: &Config) {
+    if config.data.train_transform != Transform::CloseUp {
+        settings["padding"] = json!("square");
     }
 }
 

@@ -72,7 +72,8 @@ impl SpacyVectors {
 
     /// The vector of a word, if it has one. Words are looked up whole.
     pub fn get(&mut self, word: &str) -> Result<Option<Vec<f32>>, SpacyError> {
-        let Some(&row) = self.keys.get(&hash(word.as_bytes())) else { return Ok(None) };
+        let own = symbol(word).and_then(|symbol| self.keys.get(&symbol));
+        let Some(&row) = own.or_else(|| self.keys.get(&hash(word.as_bytes()))) else { return Ok(None) };
         if row >= self.rows as u64 {
             let problem = format!("{} rows, but \"{word}\" is in row {row}", self.rows);
             return Err(SpacyError::Table { path: self.path.clone(), problem });
@@ -137,6 +138,70 @@ fn integer(bytes: &[u8], at: &mut usize) -> Result<i128, usize> {
     })
 }
 
+/// Words that are also names of spaCy's dependency labels: it numbers those from 398 on (2.x and 3.x) in place of
+/// hashing them. "number" is one.
+const SYMBOLS: [&str; 53] = [
+    "acomp",
+    "advcl",
+    "advmod",
+    "agent",
+    "amod",
+    "appos",
+    "attr",
+    "aux",
+    "auxpass",
+    "cc",
+    "ccomp",
+    "complm",
+    "conj",
+    "cop",
+    "csubj",
+    "csubjpass",
+    "dep",
+    "det",
+    "dobj",
+    "expl",
+    "hmod",
+    "hyph",
+    "infmod",
+    "intj",
+    "iobj",
+    "mark",
+    "meta",
+    "neg",
+    "nmod",
+    "nn",
+    "npadvmod",
+    "nsubj",
+    "nsubjpass",
+    "num",
+    "number",
+    "oprd",
+    "obj",
+    "obl",
+    "parataxis",
+    "partmod",
+    "pcomp",
+    "pobj",
+    "poss",
+    "possessive",
+    "preconj",
+    "prep",
+    "prt",
+    "punct",
+    "quantmod",
+    "rcmod",
+    "root",
+    "xcomp",
+    "acl",
+];
+const FIRST_SYMBOL: u64 = 398;
+
+/// The number of a word that spaCy doesn't hash.
+fn symbol(word: &str) -> Option<u64> {
+    (FIRST_SYMBOL..).zip(SYMBOLS).find(|(_, name)| *name == word).map(|(number, _)| number)
+}
+
 /// MurmurHash64A with seed 1: spaCy's name of a string.
 pub fn hash(text: &[u8]) -> u64 {
     const M: u64 = 0xc6a4_a793_5bd1_e995;
@@ -163,6 +228,9 @@ mod tests {
     fn words_have_spacys_hashes() {
         // From spaCy's documentation, and from the tables of en_core_web_md 3.8.
         assert_eq!(hash(b"coffee"), 3_197_928_453_018_144_401);
+        // As spaCy prints them: token.dep of subjects, determiners, punctuation.
+        assert_eq!(["nsubj", "det", "number", "punct"].map(symbol), [429, 415, 432, 445].map(Some));
+        assert_eq!(symbol("coffee"), None);
         assert_eq!(hash(b"hello"), 0x530a_1bd8_a612_eb4e);
     }
 

@@ -1,14 +1,20 @@
 //! Questions to the Hub.
 
+use std::fs::OpenOptions;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use serde::Deserialize;
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::transfer::{self, Announced, Watch};
 use super::{HubError, RepositoryId};
+
+/// Answers that send on within the Hub.
+const REDIRECTS: usize = 5;
 
 /// A Hub and the cache of what came from it.
 pub struct Hub {
@@ -42,7 +48,12 @@ impl Hub {
     pub fn new(endpoint: &str, cache: PathBuf, token: Option<String>, offline: bool) -> Self {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_connect(Some(std::time::Duration::from_secs(30)))
+            .timeout_connect(Some(Duration::from_secs(30)))
+            // A server that falls silent; what arrived till then is used the next time.
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(Duration::from_secs(60)))
+            // Within the Hub only, never to a storage host.
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .user_agent(concat!("partial-res/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
@@ -53,6 +64,10 @@ impl Hub {
             token,
             offline,
         }
+    }
+
+    pub fn is_offline(&self) -> bool {
+        self.offline
     }
 
     /// What the repository holds at a branch, tag or commit.
@@ -130,10 +145,17 @@ impl Hub {
                 }
             });
         }
-        let url =
+        let mut url =
             format!("{}/{repository}/resolve/{}/{}", self.endpoint, escaped(revision), escaped_path(file));
-        let head = self.ask("HEAD", &url, 0, false)?;
+        let mut head = self.ask("HEAD", &url, 0, false)?;
         self.refuse(&head, &url, repository, revision, Some(file))?;
+        // Small files lie elsewhere within the Hub, renamed repositories do; only what is there tells the size.
+        for _ in 0..REDIRECTS {
+            let Some(next) = self.elsewhere_within(&head) else { break };
+            url = next;
+            head = self.ask("HEAD", &url, 0, false)?;
+            self.refuse(&head, &url, repository, revision, Some(file))?;
+        }
         let (commit, announced) = announced(&head, &url, file)?;
         let pointer = cached.pointer_path(&commit).join(file);
         let blobs = self.folder(repository).join("blobs");
@@ -141,11 +163,43 @@ impl Hub {
         if !blob.exists() {
             std::fs::create_dir_all(&blobs)
                 .map_err(|source| HubError::Write { path: blobs.clone(), source })?;
-            self.fetch(&url, repository, revision, &announced, &blob, watch)?;
+            // One process after the other, where Python has its locks: two would write into one another.
+            let locks = self.cache.path().join(".locks").join(Self::folder_name(repository));
+            std::fs::create_dir_all(&locks)
+                .map_err(|source| HubError::Write { path: locks.clone(), source })?;
+            let path = locks.join(format!("{}.lock", announced.etag));
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+            let lock = lock.map_err(|source| HubError::Write { path, source })?;
+            // A file system without locks has one user, hopefully.
+            lock.lock().ok();
+            if !blob.exists() {
+                self.fetch(&url, repository, revision, &announced, &blob, watch)?;
+            }
         }
         point(&pointer, &blob)?;
-        cached.create_ref(&commit).map_err(|source| HubError::Write { path: pointer.clone(), source })?;
+        self.refer(repository, revision, &commit)?;
         Ok(pointer)
+    }
+
+    /// Notes which commit a branch or tag is, for those who ask without a network.
+    pub fn refer(&self, repository: &RepositoryId, revision: &str, commit: &str) -> Result<(), HubError> {
+        let noted = self.repo(repository, revision).create_ref(commit);
+        let path = self.folder(repository).join("refs").join(revision);
+        noted.map_err(|source| HubError::Write { path, source })
+    }
+
+    /// Where an answer sends to, if that is a place of the Hub itself and no storage host.
+    fn elsewhere_within(&self, head: &Response<Body>) -> Option<String> {
+        let place = header(head, "location").filter(|_| head.status().is_redirection())?;
+        let authority = self.endpoint.find("://").map_or(0, |at| at + 3);
+        let host = self.endpoint[authority..].find('/').map_or(self.endpoint.len(), |at| authority + at);
+        let host = &self.endpoint[..host];
+        if place.starts_with('/') && !place.starts_with("//") {
+            return Some(format!("{host}{place}"));
+        }
+        // Storage of large files may be on the same host; it is told by the size that comes with it.
+        let within = place.strip_prefix(host).is_some_and(|rest| rest.starts_with('/'));
+        (within && header(head, "x-linked-size").is_none()).then_some(place)
     }
 
     fn fetch(
@@ -227,8 +281,12 @@ impl Hub {
         self.cache.repo(Repo::with_revision(repository.to_string(), RepoType::Model, revision.into()))
     }
 
+    fn folder_name(repository: &RepositoryId) -> String {
+        Repo::model(repository.to_string()).folder_name()
+    }
+
     fn folder(&self, repository: &RepositoryId) -> PathBuf {
-        self.cache.path().join(Repo::model(repository.to_string()).folder_name())
+        self.cache.path().join(Self::folder_name(repository))
     }
 }
 
@@ -253,7 +311,9 @@ fn announced(head: &Response<Body>, url: &str, file: &str) -> Result<(String, An
             message: format!("ETag `{etag}`, commit `{commit}`"),
         });
     }
-    let size = need(["x-linked-size", "content-length"])?;
+    // The length of a redirection is that of its own text.
+    let own = if head.status().is_redirection() { "x-linked-size" } else { "content-length" };
+    let size = need(["x-linked-size", own])?;
     let size = size
         .parse()
         .map_err(|_| HubError::Answer { url: url.into(), message: format!("the size is `{size}`") })?;
@@ -274,7 +334,11 @@ fn point(pointer: &Path, blob: &Path) -> Result<(), HubError> {
         let up = pointer.components().count() - blob.components().count() + 1;
         let name = blob.file_name().unwrap_or_default();
         let target = (0..up).fold(PathBuf::new(), |path, _| path.join("..")).join("blobs").join(name);
-        std::os::unix::fs::symlink(target, pointer).map_err(failed)
+        match std::os::unix::fs::symlink(target, pointer) {
+            // Another process was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked.map_err(failed),
+        }
     }
     #[cfg(not(unix))]
     {

@@ -111,12 +111,11 @@ fn bell(cfg: &ModelConfig, position: f32) -> Vec<(u32, f32)> {
     let reach = (4.0 * sigma).ceil() as u32 + 1;
     let middle = (position as u32).min(cfg.end_token() - 1);
     let bins = middle.saturating_sub(reach)..(middle + reach + 1).min(cfg.end_token());
-    let mut peaks: Vec<(u32, f32)> = bins
-        .map(|bin| {
-            let distance = (f64::from(bin) + 0.5 - f64::from(position)) / sigma;
-            (bin, (-0.5 * distance * distance).exp() as f32)
-        })
-        .collect();
+    // A place outside the bins counts as their edge; the nearest bin has the weight 1 however narrow the bell.
+    let position = f64::from(position).clamp(0.0, f64::from(cfg.end_token()));
+    let exponent = |bin: u32| -0.5 * ((f64::from(bin) + 0.5 - position) / sigma).powi(2);
+    let largest = bins.clone().map(exponent).fold(f64::NEG_INFINITY, f64::max);
+    let mut peaks: Vec<(u32, f32)> = bins.map(|bin| (bin, (exponent(bin) - largest).exp() as f32)).collect();
     let sum: f32 = peaks.iter().map(|(_, value)| value).sum();
     peaks.iter_mut().for_each(|(_, value)| *value /= sum);
     peaks

@@ -78,6 +78,7 @@ pub fn label(
         method: labelling.method,
         expressions: labelling.expressions,
         batch_size: labelling.batch_size,
+        preparation: prepared(config),
     };
     // One process writes; all must know where it begins.
     let mut file = match world().is_root() {
@@ -120,6 +121,20 @@ pub fn label(
         file.finish()?;
     }
     Ok(Labelled { before, referents })
+}
+
+/// How a configuration prepares images and words to be asked about.
+fn prepared(config: &Config) -> String {
+    let data = &config.data;
+    let (pixels, words) = (data.image_size, data.max_words);
+    match data.train_transform {
+        Transform::CloseUp => {
+            format!("{pixels} pixels, {words} words, close-ups with a margin of {}", data.close_up.margin)
+        }
+        Transform::Resize | Transform::Jitter => {
+            format!("{pixels} pixels, {words} words, padded to a square")
+        }
+    }
 }
 
 /// Beyond a known box, as a share of its sides, an outline may still go while it is being said.

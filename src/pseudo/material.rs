@@ -59,7 +59,7 @@ impl<'a> Material<'a> {
             (0..self.referents.len()).filter(|i| unlabelled.next_if_eq(&i).is_none()).collect();
         let examples: Vec<(&Candidate, f64)> = labelled
             .into_par_iter()
-            .filter(|&i| self.referents[i].segmentation.is_some())
+            .filter(|&i| self.referents[i].has_mask())
             .map(|i| {
                 let candidate = &self.predictions.referents[i].candidates[self.best(i, None)];
                 let iou = self.true_iou(i, Some(&candidate.mask))?;
@@ -83,7 +83,7 @@ impl<'a> Material<'a> {
 
     /// IoU of a mask with the true one, 0 without a mask; none where there is no true one.
     pub fn true_iou(&self, referent: usize, mask: Option<&Rle>) -> Result<Option<f64>, PseudoError> {
-        if self.referents[referent].segmentation.is_none() {
+        if !self.referents[referent].has_mask() {
             return Ok(None);
         }
         let truth = self.referents[referent].rle().map_err(|source| self.wrong_truth(referent, source))?;

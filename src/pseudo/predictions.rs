@@ -63,6 +63,9 @@ pub struct Header {
     pub expressions: Asked,
     /// Changes the last digits of the scores.
     pub batch_size: usize,
+    /// How images and words were prepared, in words; nothing in files of before.
+    #[serde(default)]
+    pub preparation: String,
 }
 
 impl Header {
@@ -70,7 +73,7 @@ impl Header {
 
     /// The first field that differs: its name, ours, the other's.
     fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        let fields: [(&'static str, [String; 2]); 10] = [
+        let fields: [(&'static str, [String; 2]); 11] = [
             ("format", [self.format.to_string(), other.format.to_string()]),
             ("data set", [self.dataset.clone(), other.dataset.clone()]),
             ("annotations' SHA-256", [self.annotations_sha256.clone(), other.annotations_sha256.clone()]),
@@ -81,6 +84,7 @@ impl Header {
             ("method", [format!("{:?}", self.method), format!("{:?}", other.method)]),
             ("expressions", [format!("{:?}", self.expressions), format!("{:?}", other.expressions)]),
             ("batch size", [self.batch_size.to_string(), other.batch_size.to_string()]),
+            ("preparation of images and words", [self.preparation.clone(), other.preparation.clone()]),
         ];
         let differing = fields.into_iter().find(|(_, [ours, others])| ours != others);
         differing.map(|(name, [ours, others])| (name, ours, others))

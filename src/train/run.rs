@@ -62,7 +62,8 @@ impl RunFolder {
     pub fn of_checkpoint(folder: &Path) -> Result<Self, TrainError> {
         let run = |source| TrainError::Run { path: folder.into(), source };
         let path = std::fs::canonicalize(folder).map_err(run)?;
-        match path.ancestors().nth(2) {
+        let checkpoints = path.parent().filter(|parent| parent.ends_with("checkpoints"));
+        match checkpoints.and_then(Path::parent) {
             Some(path) => Ok(Self { path: path.into() }),
             None => Err(TrainError::NoRun { path }),
         }

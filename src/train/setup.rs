@@ -95,7 +95,6 @@ impl Trainer {
         load: impl FnOnce(&Config, &Dataset, &Parameters, &Log) -> Result<(), TrainError>,
     ) -> Result<Self, TrainError> {
         let lock = if world().is_root() { run.lock()? } else { None };
-        candle_core::cuda::set_gemm_reduced_precision_f32(config.train.tf32);
         let words = train.vocabulary().len();
         let (network, parameters) = Network::create(&config.model, words, config.train.seed, device)?;
         load(&config, &train, &parameters, &log)?;

@@ -100,6 +100,8 @@ impl Trainer {
     /// The rest of the epoch; false if stopped before its end.
     fn epoch(&mut self, stop: Stop) -> Result<bool, TrainError> {
         let (train, data) = (&self.config.train, &self.config.data);
+        // Of the whole process; evaluations switch it off.
+        candle_core::cuda::set_gemm_reduced_precision_f32(train.tf32);
         let visit = Visit {
             seed: train.seed,
             epoch: self.state.epoch as u64,

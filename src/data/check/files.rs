@@ -84,7 +84,7 @@ fn counts(annotations: &Annotations) -> Counts {
         file: annotations.path().to_owned(),
         splits: annotations.splits().map(str::to_owned).collect(),
         records: referents().count(),
-        masks: referents().filter(|referent| referent.segmentation.is_some()).count(),
+        masks: referents().filter(|referent| referent.has_mask()).count(),
         expressions: referents().map(|referent| referent.expressions.len()).sum(),
     }
 }

@@ -100,7 +100,7 @@ fn look_at(spot: &Spot, referent: &Referent) -> Vec<Finding> {
     for expression in referent.expressions.iter().filter(|expression| text::words(expression).is_empty()) {
         report(Fault::EmptyExpression, format!("{expression:?} has no word"));
     }
-    if referent.segmentation.is_some() {
+    if referent.has_mask() {
         match referent.rle() {
             Ok(mask) if mask.area() == 0 => report(Fault::EmptyMask, "no pixel is set".to_owned()),
             Ok(_) => {}
