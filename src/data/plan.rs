@@ -110,9 +110,9 @@ impl Plan {
     }
 
     /// One pass without chance over some referents (all: `0..dataset.len()`), for plainly resized
-    /// images. A batch has at most `batch_size` rows of images with the same padded size, so that
-    /// no answer depends on what else is in the batch; expressions about one image share its
-    /// features, in one batch unless there are more than `batch_size`.
+    /// images. A batch has at most `batch_size` rows; expressions about one image share its
+    /// features, in one batch unless there are more than `batch_size`. Whoever asks pads all batches alike
+    /// ([`Preparation::padded_side`]), so that no answer depends on what else is in the batch.
     pub fn evaluation(
         dataset: &Dataset,
         referents: impl IntoIterator<Item = usize>,
@@ -120,7 +120,7 @@ impl Plan {
         batch_size: usize,
         preparation: &Preparation,
     ) -> Self {
-        let batches = by_size(dataset, referents, choice, batch_size, preparation);
+        let batches = by_image(dataset, referents, choice, batch_size, preparation);
         Self::without_chance(batches, preparation)
     }
 
@@ -137,7 +137,7 @@ impl Plan {
         for referent in 0..dataset.len() {
             stretches.entry(dataset.image_of(referent) / STRETCH).or_default().push(referent);
         }
-        let batches = |referents| by_size(dataset, referents, choice, batch_size, preparation);
+        let batches = |referents| by_image(dataset, referents, choice, batch_size, preparation);
         Self::without_chance(stretches.into_values().flat_map(batches).collect(), preparation)
     }
 
@@ -238,12 +238,12 @@ impl Plan {
     }
 }
 
-/// Images that [`Plan::labelling`] takes together: enough to fill batches of each padded size, few
+/// Images that [`Plan::labelling`] takes together: enough to fill batches, few
 /// enough that little is lost when it is killed.
 const STRETCH: u32 = 128;
 
-/// Batches of rows whose images have the same padded size; what shares features stays together.
-fn by_size(
+/// Batches of rows by image; what shares features stays together.
+fn by_image(
     dataset: &Dataset,
     referents: impl IntoIterator<Item = usize>,
     choice: ExpressionChoice,
@@ -255,28 +255,22 @@ fn by_size(
         Shared::Referent => referent as u32,
         Shared::Image | Shared::Nothing => dataset.image_of(referent),
     };
-    // By padded size, then by image or referent.
-    let mut sizes: BTreeMap<(usize, usize), BTreeMap<u32, Vec<Entry>>> = BTreeMap::new();
+    let mut images: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
     for referent in referents {
-        let record = dataset.referent(referent);
-        let frame = preparation.plain_frame(record);
-        let images = sizes.entry(frame.pad_hw(preparation.stride)).or_default();
         let entries = images.entry(seen(referent)).or_default();
         for expression in choice.of(dataset, referent, &mut stream.child(referent as u64)) {
             entries.push(Entry { referent, asked: referent, expression, position: 0 });
         }
     }
     let mut batches: Vec<Vec<Entry>> = Vec::new();
-    for images in sizes.into_values() {
-        let mut batch: Vec<Entry> = Vec::new();
-        for rows in images.values().flat_map(|rows| rows.chunks(batch_size)) {
-            if batch.len() + rows.len() > batch_size {
-                batches.push(std::mem::take(&mut batch));
-            }
-            batch.extend(rows);
+    let mut batch: Vec<Entry> = Vec::new();
+    for rows in images.values().flat_map(|rows| rows.chunks(batch_size)) {
+        if batch.len() + rows.len() > batch_size {
+            batches.push(std::mem::take(&mut batch));
         }
-        batches.push(batch);
+        batch.extend(rows);
     }
+    batches.push(batch);
     batches.retain(|batch| !batch.is_empty());
     batches
 }
