@@ -55,12 +55,12 @@ pub struct PickArgs {
     predictions: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Choice::Quality)]
     method: Choice,
-    /// quality: the expected IoU from which on a label is good enough; 0 keeps all, up to 1
-    #[arg(long, default_value_t = QUALITY)]
-    quality: f64,
-    /// rpp: projection terms below it are good enough; 0 to 2
-    #[arg(long, default_value_t = Judge::default().threshold)]
-    threshold: f64,
+    /// quality: the expected IoU from which on a label is good enough; 0 keeps all, up to 1 [default: 0.5]
+    #[arg(long)]
+    quality: Option<f64>,
+    /// rpp: projection terms below it are good enough; 0 to 2 [default: 0.1]
+    #[arg(long)]
+    threshold: Option<f64>,
     /// quality: also write the expected IoU as the label's weight in training; with --quality 0 in place of
     /// keeping and rejecting
     #[arg(long)]
@@ -76,18 +76,27 @@ pub struct PickArgs {
     force: bool,
 }
 
-/// What a label must have to be kept.
-pub fn check_limits(quality: f64, threshold: f64) -> Result<()> {
+/// What a label must have to be kept: the IoU to expect and the projection term.
+pub fn limits(quality: Option<f64>, threshold: Option<f64>) -> Result<(f64, f64)> {
+    let (quality, threshold) = (quality.unwrap_or(QUALITY), threshold.unwrap_or(Judge::default().threshold));
     ensure!(
         (0.0..=2.0).contains(&threshold),
         "--threshold {threshold}: expected 0 to 2, as projection terms are"
     );
     ensure!((0.0..=1.0).contains(&quality), "--quality {quality}: expected 0 to 1, as IoU is");
-    Ok(())
+    Ok((quality, threshold))
 }
 
 pub fn run(args: &PickArgs) -> Result<()> {
-    check_limits(args.quality, args.threshold)?;
+    ensure!(
+        args.method == Choice::Rpp || args.threshold.is_none(),
+        "--threshold is for --method rpp; --quality says what the default method keeps"
+    );
+    ensure!(
+        args.method == Choice::Quality || args.quality.is_none(),
+        "--quality is for --method quality; --threshold says what rpp keeps"
+    );
+    let (quality, threshold) = limits(args.quality, args.threshold)?;
     let start = Instant::now();
     let path = annotation_file(&args.root, &args.dataset, INSTANCES)?;
     let labelled = annotation_file(&args.root, &args.dataset, &sample_file(args.ratio))
@@ -101,8 +110,8 @@ pub fn run(args: &PickArgs) -> Result<()> {
     let predictions = Predictions::read(&predictions)?;
     let (all, labelled) = (Annotations::read(&path)?, Annotations::read(&labelled)?);
     let criterion = match args.method {
-        Choice::Quality => Criterion::Quality(args.quality),
-        Choice::Rpp => Criterion::Rpp(Judge { threshold: args.threshold }),
+        Choice::Quality => Criterion::Quality(quality),
+        Choice::Rpp => Criterion::Rpp(Judge { threshold }),
     };
     let out = path.with_file_name(pick_file(args.ratio));
     let masks = match args.masks {

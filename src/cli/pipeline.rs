@@ -11,10 +11,10 @@ use partial_res::experiment::{
     Arm, ByQuality, DataSource, LabelMethod, Origin, Plan, Ran, Rec, Recipe, StepStore, Summary, SummaryRow,
     Supervision, Workplace, labeller_config, rows_per_second,
 };
-use partial_res::pseudo::{Asked, Judge, Masks, QUALITY};
+use partial_res::pseudo::{Asked, Masks};
 use partial_res::report::Log;
 
-use super::pick::check_limits;
+use super::pick::limits;
 use super::shared::{ConfigArgs, DeviceArgs, checkpoint_path, make_shapes, say, signals};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,12 +62,13 @@ pub struct PipelineArgs {
     /// Change a key of the labeller's training (close-up), after those of --set
     #[arg(long = "set-labeller", value_name = "KEY=VALUE")]
     sets_labeller: Vec<String>,
-    /// rpp: projection terms below it are good enough; 0 to 2
-    #[arg(long, default_value_t = Judge::default().threshold)]
-    threshold: f64,
-    /// boxes, close-up: the expected IoU from which on a label is good enough; 0 keeps all, up to 1
-    #[arg(long, default_value_t = QUALITY)]
-    quality: f64,
+    /// rpp: projection terms below it are good enough; 0 to 2 [default: 0.1]
+    #[arg(long)]
+    threshold: Option<f64>,
+    /// boxes, close-up: the expected IoU from which on a label is good enough; 0 keeps all, up to 1 [default:
+    /// 0.5]
+    #[arg(long)]
+    quality: Option<f64>,
     /// boxes, close-up: labels count in training as much as the IoU that is expected of them; with --quality 0
     /// in place of keeping and rejecting
     #[arg(long)]
@@ -99,11 +100,20 @@ pub struct PipelineArgs {
 }
 
 pub fn run(args: &PipelineArgs) -> Result<()> {
+    let by_quality = args.weights || args.all_expressions || args.quality.is_some();
     ensure!(
-        !(args.weights || args.all_expressions) || args.labeller.iter().any(|way| *way != Labeller::Rpp),
-        "--weights and --all-expressions are for labels by boxes or close-up; name one with --labeller"
+        !by_quality || args.labeller.iter().any(|way| *way != Labeller::Rpp),
+        "--weights, --all-expressions and --quality are for labels by boxes or close-up; name one with --labeller"
     );
-    check_limits(args.quality, args.threshold)?;
+    ensure!(
+        args.threshold.is_none() || args.labeller.contains(&Labeller::Rpp),
+        "--threshold is for labels by rpp; name it with --labeller"
+    );
+    ensure!(
+        args.sets_labeller.is_empty() || args.labeller.contains(&Labeller::CloseUp),
+        "--set-labeller is for the labeller of close-ups; name it with --labeller close-up"
+    );
+    let (quality, threshold) = limits(args.quality, args.threshold)?;
     let log = Log::stdout();
     let res = args.config.load()?;
     let device = args.device.open(&log)?;
@@ -115,14 +125,14 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     let mut arms: Vec<(String, Arm)> = vec![("initial RES".to_owned(), recipe.arm(Supervision::Sample)?)];
     let masks = Masks::Predicted;
     let by_quality = ByQuality {
-        quality: args.quality,
+        quality,
         masks,
         weights: args.weights,
         expressions: if args.all_expressions { Asked::All } else { Asked::First },
     };
     for labeller in &args.labeller {
         let (name, method) = match labeller {
-            Labeller::Rpp => ("after RPP", LabelMethod::Rpp { threshold: args.threshold, masks }),
+            Labeller::Rpp => ("after RPP", LabelMethod::Rpp { threshold, masks }),
             Labeller::Boxes => ("after labels within boxes", LabelMethod::Boxes(by_quality)),
             Labeller::CloseUp => ("after close-ups", LabelMethod::CloseUp(by_quality)),
         };
@@ -176,6 +186,11 @@ fn rec(args: &PipelineArgs, res: &Config, log: &Log) -> Result<Rec> {
         (None, _, _) => None,
     };
     if let Some(path) = given {
+        ensure!(
+            args.sets_rec.is_empty(),
+            "--set-rec changes a training of REC, but {} is taken; have one trained with --rec-config",
+            path.display()
+        );
         let origin = Origin::given(path)
             .context("the REC checkpoint; name one with --rec, or train it with --rec-config")?;
         return Ok(Rec::Given(origin));
