@@ -15,13 +15,14 @@ use partial_res::model::Network;
 use partial_res::report::{Log, Protocol, Weights};
 use serde_json::{Value, json};
 
-/// Two images of 64 x 48 pixels. In the first, three squares apart from each other, one with two
+/// Two images, 64 x 48 and 48 x 64 pixels, so that a batch pads one by the other. In the first, three squares apart from each other, one with two
 /// expressions; in the second a box of 16 x 16 inside one of 32 x 16.
 fn write_data(root: &Path) {
+    let size = |image: u32| if image == 1 { (64, 48) } else { (48, 64) };
     let square = |image: u32, x: u32, y: u32, w: u32, h: u32, expressions: &[&str]| {
         let polygon = [x, y, x + w, y, x + w, y + h, x, y + h];
         json!({
-            "image_id": image, "width": 64, "height": 48, "bbox": [x, y, w, h],
+            "image_id": image, "width": size(image).0, "height": size(image).1, "bbox": [x, y, w, h],
             "expressions": expressions, "mask": [polygon],
         })
     };
@@ -38,7 +39,8 @@ fn write_data(root: &Path) {
     std::fs::create_dir_all(&images).unwrap();
     std::fs::write(annotations.join("instances.json"), json!({ "val": records }).to_string()).unwrap();
     for id in [1u8, 2] {
-        let picture = RgbImage::from_fn(64, 48, |x, y| Rgb([(4 * x) as u8, (5 * y) as u8, 90 * id]));
+        let (width, height) = size(id.into());
+        let picture = RgbImage::from_fn(width, height, |x, y| Rgb([(4 * x) as u8, (5 * y) as u8, 90 * id]));
         picture.save(images.join(format!("{id}.png"))).unwrap();
     }
 }
@@ -177,7 +179,7 @@ fn scores_predictions_and_single_answers_agree() {
     let mut writer = PredictionWriter::create(&lines).unwrap();
     let drawings = Drawings { folder: folder.path().join("drawn"), count: 2 };
     let options = EvalOptions {
-        batch_size: 4,
+        batch_size: 6,
         predictions: Some(&mut writer),
         drawings: Some(drawings),
         ..EvalOptions::default()
