@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::RgbImage;
 use partial_res::config::{Config, Transform};
@@ -231,7 +232,7 @@ fn question(image: RgbImage, image_size: usize) -> Batch {
         stride: 32,
         ..Preparation::evaluation(&Config::default())
     };
-    Batch::collate(vec![Sample::question(image, vec![vec![3, 0]], &preparation)], 2)
+    Batch::collate(vec![Sample::question(Arc::new(image), vec![vec![3, 0]], &preparation)], 2)
 }
 
 #[derive(Deserialize)]

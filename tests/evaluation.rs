@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use image::{Rgb, RgbImage};
-use partial_res::config::{Config, DarknetConfig, LanguageConfig, ModelConfig, Task};
+use partial_res::config::{Config, DarknetConfig, LanguageConfig, ModelConfig, Task, Transform};
 use partial_res::data::{Dataset, ExpressionChoice, Plan, Preparation};
 use partial_res::eval::{
-    Drawings, EvalError, EvalOptions, Mark, PredictionWriter, blind, ceiling, evaluate, predict,
+    Drawings, EvalError, EvalOptions, Look, Mark, PredictionWriter, blind, ceiling, evaluate, predict,
     reference_scores, standard_scores,
 };
 use partial_res::model::Network;
 use partial_res::report::{Log, Protocol, Weights};
+use partial_res::text::Vocabulary;
 use serde_json::{Value, json};
 
 /// Two images, 64 x 48 and 48 x 64 pixels, so that a batch pads one by the other. In the first, three squares apart from each other, one with two
@@ -161,6 +162,16 @@ fn permuted_expressions_come_from_other_objects() {
     }
 }
 
+/// At its start a network says the same about everything; louder weights make it talkative.
+fn talkative(config: &Config, words: &Vocabulary) -> Network {
+    let (network, parameters) = Network::create(&config.model, words.len(), 4, &Device::Cpu).unwrap();
+    for parameter in parameters.all().iter().filter(|parameter| parameter.name.starts_with("head.predictor"))
+    {
+        parameter.var.set(&(parameter.var.as_tensor() * 6.0).unwrap()).unwrap();
+    }
+    network
+}
+
 #[test]
 fn scores_predictions_and_single_answers_agree() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,13 +179,7 @@ fn scores_predictions_and_single_answers_agree() {
     let config = config(folder.path(), Task::Segmentation);
     let dataset = open(&config);
     let device = Device::Cpu;
-    let (network, parameters) =
-        Network::create(&config.model, dataset.vocabulary().len(), 4, &device).unwrap();
-    // At its start a network says the same about everything; louder weights make it talkative.
-    for parameter in parameters.all().iter().filter(|parameter| parameter.name.starts_with("head.predictor"))
-    {
-        parameter.var.set(&(parameter.var.as_tensor() * 6.0).unwrap()).unwrap();
-    }
+    let network = talkative(&config, dataset.vocabulary());
     let lines = folder.path().join("predictions.jsonl");
     let mut writer = PredictionWriter::create(&lines).unwrap();
     let drawings = Drawings { folder: folder.path().join("drawn"), count: 2 };
@@ -206,13 +211,12 @@ fn scores_predictions_and_single_answers_agree() {
     }
 
     // Alone, an expression gets the answer that it got among the others.
-    let preparation = Preparation::evaluation(&config);
+    let look = Look::whole(&network, dataset.vocabulary(), &config).unwrap();
     let mut areas = 0;
     for line in &lines {
         let image = dataset.image(line["index"].as_u64().unwrap() as usize).unwrap();
         let expression = line["expression"].as_str().unwrap();
-        let alone =
-            predict(&network, dataset.vocabulary(), &preparation, 6, &image, &[expression], &device).unwrap();
+        let alone = predict(&look, None, &image, &[expression], &device).unwrap();
         let alone = serde_json::to_value(&alone[0]).unwrap();
         for key in ["tokens", "box", "mask"] {
             assert_eq!(alone[key], line[key], "{key} of {expression}");
@@ -221,6 +225,68 @@ fn scores_predictions_and_single_answers_agree() {
     }
     assert!(areas > 3, "most answers were empty, little was compared");
     let image = dataset.image(0).unwrap();
-    let error = predict(&network, dataset.vocabulary(), &preparation, 6, &image, &[" ?! "], &device);
+    let error = predict(&look, None, &image, &[" ?! "], &device);
     assert!(matches!(error, Err(EvalError::NoWords { .. })));
+}
+
+#[test]
+fn a_second_look_is_at_what_the_first_one_found() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path());
+    let (device, log) = (Device::Cpu, Log::quiet());
+    let mut close_ups = config(folder.path(), Task::Segmentation);
+    close_ups.data.train_transform = Transform::CloseUp;
+    let dataset = open(&close_ups);
+    let words = dataset.vocabulary();
+    let second = talkative(&close_ups, words);
+    let closer = Look::closer(&second, words, &close_ups).unwrap();
+    let mut vertices = 0;
+    for task in [Task::Detection, Task::Segmentation] {
+        let whole = config(folder.path(), task);
+        let first = talkative(&whole, words);
+        let look = Look::whole(&first, words, &whole).unwrap();
+        let path = folder.path().join("predictions.jsonl");
+        let mut writer = PredictionWriter::create(&path).unwrap();
+        let predictions = Some(&mut writer);
+        let options =
+            EvalOptions { batch_size: 4, predictions, second: Some(&closer), ..EvalOptions::default() };
+        let report = evaluate(&[(Weights::Raw, &first)], &dataset, &whole, &device, options, &log).unwrap();
+        writer.finish().unwrap();
+        assert!(report.scores(Weights::Raw, Protocol::Standard).unwrap().miou.is_some());
+        let ceiling = report.mark(Mark::Ceiling, Protocol::Standard).unwrap().miou.unwrap();
+        assert!(ceiling > 80.0, "of outlines in close-ups: {ceiling}");
+
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let image = dataset.image(line["index"].as_u64().unwrap() as usize).unwrap();
+            let asked = [line["expression"].as_str().unwrap()];
+            let found = &predict(&look, None, &image, &asked, &device).unwrap()[0];
+            let outlined = &predict(&look, Some(&closer), &image, &asked, &device).unwrap()[0];
+            let json = serde_json::to_value(outlined).unwrap();
+            assert_eq!((&json["tokens"], &json["mask"]), (&line["tokens"], &line["mask"]), "{asked:?}");
+            let [x, y, w, h] = found.bbox;
+            if w < 1.0 || h < 1.0 {
+                continue;
+            }
+            // Nothing lies beyond the close-up: what was found, a tenth more around an outline, and the margin.
+            let room = if task == Task::Detection { 0.0 } else { 0.1 };
+            let reach = room + close_ups.data.close_up.margin * (1.0 + 2.0 * room);
+            for &[px, py] in &outlined.polygon {
+                let inside = |at: f64, low: f64, side: f64| {
+                    (low - reach * side - 1e-3..low + side + reach * side + 1e-3).contains(&at)
+                };
+                assert!(inside(px, x, w) && inside(py, y, h), "{px} {py}, found {:?}", found.bbox);
+                vertices += 1;
+            }
+        }
+    }
+    assert!(vertices > 10, "little was compared: {vertices}");
+
+    let detection = config(folder.path(), Task::Detection);
+    let first = talkative(&detection, words);
+    assert!(matches!(Look::closer(&first, words, &detection), Err(EvalError::NotCloser)));
+    assert!(matches!(Look::whole(&second, words, &close_ups), Err(EvalError::NeedsBox)));
+    let options = EvalOptions { second: Some(&closer), ..EvalOptions::default() };
+    let error = evaluate(&[(Weights::Raw, &second)], &dataset, &close_ups, &device, options, &log);
+    assert!(matches!(error, Err(EvalError::NeedsBox)));
 }

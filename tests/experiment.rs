@@ -127,6 +127,16 @@ fn the_pipeline_is_made_once_and_repeats_what_a_change_reaches() {
     let third = finished(&folder.join("store"));
     let new = third.keys().filter(|name| !second.contains_key(*name));
     assert_eq!(kinds(new), ["evaluate", "label", "labeller", "pick", "res"]);
+    // A second look at what the models of step 1, of the sample and of all masks found.
+    let said = pipeline(folder, "store", &["--second-look"]);
+    assert!(said.contains("evaluate REC, second look by labeller on 20 % of the masks"), "{said}");
+    assert!(said.contains("evaluate RES on all masks, second look by labeller on all masks"), "{said}");
+    let looked = finished(&folder.join("store"));
+    let new = looked.keys().filter(|name| !third.contains_key(*name));
+    assert_eq!(kinds(new), ["evaluate", "evaluate", "evaluate", "evaluate", "labeller"]);
+    let third = looked;
+    let text = fs::read_to_string(out.join("results.md")).unwrap();
+    assert!(text.contains("| REC, second look | val |"), "{text}");
     let second = third;
     // What has no influence makes nothing new.
     let sets = ["--set", "data.workers=1", "--set", "train.log_every=7", "--set", "data.root=./data"];
@@ -166,6 +176,9 @@ fn mistakes_in_an_experiment_are_named() {
     let error =
         run(folder, &["pipeline", "res.toml", "--ratio", "5", "--rec", "nowhere/at/all"]).unwrap_err();
     assert!(error.contains("no checkpoint at nowhere/at/all"), "{error}");
+    let error =
+        run(folder, &["pipeline", "res.toml", "--rec-config", "res.toml", "--ratio", "5"]).unwrap_err();
+    assert!(error.contains("step 1 says boxes"), "{error}");
     let splits = "data.test_splits=[\"val\", \"exam\"]";
     let error = run(
         folder,
@@ -199,19 +212,20 @@ fn two_processes_fill_one_table() {
         row("rpp", 20, "rpp", "[1, 2]"),
         row("all", 100, "full", "[1]"),
         row("ours", 20, "close-up", "[1]") + "quality = 0\nrounds = 2\n",
+        row("twice", 20, "rec", "[1]") + "second_look = true\n",
     ];
     fs::write(folder.join("table.toml"), head + &rows.concat() + &compare.collect::<String>()).unwrap();
 
     let table = ["table", "table.toml", "--store", "store"];
     let list = run(folder, &[&table[..], &["--list"]].concat()).unwrap();
     let order: Vec<&str> = list.lines().skip(2).filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(order, ["few/1", "rpp/1", "all/1", "ours/1", "few/2", "rpp/2"]);
+    assert_eq!(order, ["few/1", "rpp/1", "all/1", "ours/1", "twice/1", "few/2", "rpp/2"]);
     let error = run(folder, &[&table[..], &["--only", "some"]].concat()).unwrap_err();
-    assert!(error.contains("no cell is named some; the rows are few, rpp, all, ours"), "{error}");
+    assert!(error.contains("no cell is named some; the rows are few, rpp, all, ours, twice"), "{error}");
 
     run(folder, &[&table[..], &["--only", "few/1"]].concat()).unwrap();
     let page = fs::read_to_string(folder.join("store/table.md")).unwrap();
-    assert!(page.contains("5 cells are missing: few/2, rpp/1, rpp/2, all/1, ours/1."), "{page}");
+    assert!(page.contains("6 cells are missing: few/2, rpp/1, rpp/2, all/1, ours/1, twice/1."), "{page}");
     // The page is named after the folder, also where that has a dot.
     run(folder, &[&table[..], &["--only", "few/1", "--out", "results.2"]].concat()).unwrap();
     assert!(folder.join("results.2.md").exists() && !folder.join("results.md").exists());
@@ -223,9 +237,9 @@ fn two_processes_fill_one_table() {
     let page = fs::read_to_string(folder.join("store/table.md")).unwrap();
     assert!(page.contains("No cell is missing.") && page.contains("| rpp | few |"), "{page}");
     let cells = fs::read_to_string(folder.join("store/table/cells.csv")).unwrap();
-    assert_eq!(cells.lines().count(), 1 + 6 * 2, "a line for each cell and split\n{cells}");
+    assert_eq!(cells.lines().count(), 1 + 7 * 2, "a line for each cell and split\n{cells}");
     let curves = fs::read_to_string(folder.join("store/table/curves.csv")).unwrap();
-    assert_eq!(curves.lines().count(), 1 + 6 * 4);
+    assert_eq!(curves.lines().count(), 1 + 6 * 4, "a second look has none");
     let labels = fs::read_to_string(folder.join("store/table/labels.csv")).unwrap();
     assert_eq!(labels.lines().count(), 2, "{labels}");
     assert!(labels.contains("\nours,rpp,refshapes-unc,20,1,") && page.contains("| ours | 1 |"), "{page}");

@@ -166,10 +166,24 @@ fn two_with_half_a_batch_end_where_one_ends(launcher: Launcher) {
 fn evaluation_and_labels_are_those_of_one_process(launcher: Launcher) {
     let place = Place::new();
     let run = place.train(None, "one", &["train.epochs=1"]).display().to_string();
+    let close_ups = ["train.epochs=1", "data.train_transform=close-up", "data.referents_per_image=1"];
+    let labeller = place.train(None, "labeller", &close_ups).display().to_string();
     let mut files = Vec::new();
     for (name, launcher) in [("one", None), ("two", Some(launcher))] {
         let (scores, labels) = (format!("scores-{name}.json"), format!("labels-{name}.jsonl"));
-        let eval = ["eval", "--checkpoint", &run, "--split", "val", "--batch-size", "3", "--json", &scores];
+        let eval = [
+            "eval",
+            "--checkpoint",
+            &run,
+            "--second-look",
+            &labeller,
+            "--split",
+            "val",
+            "--batch-size",
+            "3",
+            "--json",
+            &scores,
+        ];
         let label = ["label", "--checkpoint", &run, "--batch-size", "5", "--out", &labels];
         for arguments in [&eval[..], &label[..]] {
             let (success, said) = place.run(launcher, arguments);

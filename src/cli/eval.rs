@@ -11,7 +11,7 @@ use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words};
+use super::shared::{DeviceArgs, Labeller, changed, open_checkpoint, warn_of_unknown_words};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -41,6 +41,10 @@ pub struct EvalArgs {
     /// Change a key of the checkpoint's configuration, such as data.root or data.dataset
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// Score a second look: a labeller (`train label/…`) outlines close-ups of what the checkpoint finds; that may
+    /// be a network that says boxes then
+    #[arg(long, value_name = "LABELLER")]
+    second_look: Option<String>,
     /// Expressions in a batch
     #[arg(long, default_value = "32")]
     batch_size: NonZeroUsize,
@@ -80,6 +84,8 @@ pub fn run(args: EvalArgs) -> Result<()> {
     let networks = which.into_iter().map(|which| Ok((which, checkpoint.network(which, &device)?)));
     let networks = networks.collect::<Result<Vec<_>>>()?;
     let networks: Vec<_> = networks.iter().map(|(which, network)| (*which, network)).collect();
+    let labeller = args.second_look.as_deref().map(|name| Labeller::open(name, &device, &log)).transpose()?;
+    let second = labeller.as_ref().map(Labeller::look).transpose()?;
     let splits = if args.split.is_empty() { &config.data.test_splits } else { &args.split };
     let written = args.predictions.as_deref().filter(|_| world().is_root());
     let mut predictions = written.map(PredictionWriter::create).transpose()?;
@@ -100,6 +106,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
             marks: !args.no_marks,
             predictions: predictions.as_mut(),
             drawings: args.draw.clone().map(|folder| Drawings { folder, count: args.draw_count }),
+            second: second.as_ref(),
             stop: None,
         };
         let report = evaluate(&networks, &asked, &config, &device, options, &log)?;

@@ -59,7 +59,7 @@ pub struct PipelineArgs {
     /// How labels are made; several, comma-separated, to compare
     #[arg(long, value_enum, value_delimiter = ',', default_value = "rpp")]
     labeller: Vec<Labeller>,
-    /// Change a key of the labeller's training (close-up), after those of --set
+    /// Change a key of the labeller's training (close-up, --second-look), after those of --set
     #[arg(long = "set-labeller", value_name = "KEY=VALUE")]
     sets_labeller: Vec<String>,
     /// rpp: projection terms below it are good enough; 0 to 2 [default: 0.1]
@@ -83,6 +83,10 @@ pub struct PipelineArgs {
     /// Also train on all masks, to compare
     #[arg(long)]
     full: bool,
+    /// Also score every model, and REC alone, with a second look: a labeller that learns from the same masks
+    /// outlines close-ups of what they find
+    #[arg(long)]
+    second_look: bool,
     /// Of the sample and of the trainings of outlines [default: the configuration's train.seed]
     #[arg(long)]
     seed: Option<u64>,
@@ -110,8 +114,8 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
         "--threshold is for labels by rpp; name it with --labeller"
     );
     ensure!(
-        args.sets_labeller.is_empty() || args.labeller.contains(&Labeller::CloseUp),
-        "--set-labeller is for the labeller of close-ups; name it with --labeller close-up"
+        args.sets_labeller.is_empty() || args.second_look || args.labeller.contains(&Labeller::CloseUp),
+        "--set-labeller is for the labeller of close-ups; name it with --labeller close-up or --second-look"
     );
     let (quality, threshold) = limits(args.quality, args.threshold)?;
     let log = Log::stdout();
@@ -122,7 +126,7 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     let (rec, source) = (rec(args, &res, &log)?, Arc::new(DataSource::open(&res.data)?));
     let labeller = labeller_config(args.config.name(), &args.config.sets, &args.sets_labeller)?;
     let recipe = Recipe { res, labeller, rec, source, ratio: args.ratio, seed };
-    let mut arms: Vec<(String, Arm)> = vec![("initial RES".to_owned(), recipe.arm(Supervision::Sample)?)];
+    let mut models = vec![("initial RES".to_owned(), Supervision::Sample)];
     let masks = Masks::Predicted;
     let by_quality = ByQuality {
         quality,
@@ -138,11 +142,21 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
         };
         for rounds in 1..=args.rounds {
             let name = if rounds == 1 { name.to_owned() } else { format!("{name}, round {rounds}") };
-            arms.push((name, recipe.arm(Supervision::Labels { method, rounds: rounds.into() })?));
+            models.push((name, Supervision::Labels { method, rounds: rounds.into() }));
         }
     }
     if args.full {
-        arms.push(("fully supervised".to_owned(), recipe.arm(Supervision::Full)?));
+        models.push(("fully supervised".to_owned(), Supervision::Full));
+    }
+    let mut arms: Vec<(String, Arm)> = Vec::new();
+    for (name, supervision) in &models {
+        arms.push((name.clone(), recipe.arm(*supervision, false)?));
+    }
+    if args.second_look {
+        models.insert(0, ("REC".to_owned(), Supervision::Boxes));
+        for (name, supervision) in &models {
+            arms.push((format!("{name}, second look"), recipe.arm(*supervision, true)?));
+        }
     }
     let store = StepStore::new(&args.store)?;
     let stop = signals()?;
@@ -202,5 +216,5 @@ fn rec(args: &PipelineArgs, res: &Config, log: &Log) -> Result<Rec> {
     let data = args.config.sets.iter().filter(|set| set.starts_with("data."));
     let sets: Vec<String> = data.chain(&args.sets_rec).cloned().collect();
     let config = Config::load(&name, &sets).context("the configuration of REC; name it with --rec-config")?;
-    Ok(Rec::train(config)?)
+    Rec::train(config, res).with_context(|| format!("the configuration of REC, {name}"))
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::Args;
-use partial_res::data::{Preparation, read_image};
-use partial_res::eval::predict;
+use partial_res::data::read_image;
+use partial_res::eval::{Look, predict};
 use partial_res::report::{Log, Weights, save_picture};
 
-use super::shared::{DeviceArgs, open_checkpoint, say};
+use super::shared::{DeviceArgs, Labeller, open_checkpoint, say};
 
 /// Outline what an expression refers to in an image
 #[derive(Args, Debug)]
@@ -28,6 +28,10 @@ pub struct PredictArgs {
     /// raw or ema; default: ema if the checkpoint has it
     #[arg(long)]
     weights: Option<Weights>,
+    /// A labeller (`train label/…`) that outlines close-ups of what the checkpoint finds; that may be a network that
+    /// says boxes then
+    #[arg(long, value_name = "LABELLER")]
+    second_look: Option<String>,
     /// Picture to write; with several expressions a number is added [default for dog.jpg:
     /// dog.partial-res.png beside it]
     #[arg(long)]
@@ -56,11 +60,12 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let network = checkpoint.network(which, &device)?;
     let image = read_image(&args.image)
         .map_err(|problem| anyhow!("--image {}: {problem}; give a JPEG or PNG file", args.image.display()))?;
-    let preparation = Preparation::evaluation(&checkpoint.config);
+    let first = Look::whole(&network, &checkpoint.vocabulary, &checkpoint.config)?;
+    let labeller = args.second_look.as_deref().map(|name| Labeller::open(name, &device, &log)).transpose()?;
+    let second = labeller.as_ref().map(Labeller::look).transpose()?;
     let expressions: Vec<&str> = args.expression.iter().map(String::as_str).collect();
-    let max_words = checkpoint.config.data.max_words;
-    let answers =
-        predict(&network, &checkpoint.vocabulary, &preparation, max_words, &image, &expressions, &device)?;
+    let max_words = first.max_words;
+    let answers = predict(&first, second.as_ref(), &image, &expressions, &device)?;
     for (number, answer) in answers.iter().enumerate() {
         if !answer.unknown_words.is_empty() {
             let words = answer.unknown_words.join(", ");

@@ -13,7 +13,9 @@ use partial_res::checkpoint::Checkpoint;
 use partial_res::config::{Config, ConfigError, DEFAULT};
 use partial_res::data::Dataset;
 use partial_res::device::DeviceChoice;
+use partial_res::eval::Look;
 use partial_res::hub::{Hub, RepositoryId};
+use partial_res::model::Network;
 use partial_res::parallel::world;
 use partial_res::report::Log;
 use partial_res::shapes;
@@ -87,6 +89,26 @@ pub fn open_checkpoint(name: &str, log: &Log) -> Result<Checkpoint> {
         log.line(format!("WARNING: {warning}"))?;
     }
     Ok(checkpoint)
+}
+
+/// Who takes a second look.
+pub struct Labeller {
+    checkpoint: Checkpoint,
+    network: Network,
+}
+
+impl Labeller {
+    /// With the averaged weights if it has any.
+    pub fn open(name: &str, device: &Device, log: &Log) -> Result<Self> {
+        let checkpoint = open_checkpoint(name, log).context("--second-look")?;
+        let network = checkpoint.network(checkpoint.best_weights(), device)?;
+        Ok(Self { checkpoint, network })
+    }
+
+    pub fn look(&self) -> Result<Look<'_>> {
+        let Checkpoint { vocabulary, config, .. } = &self.checkpoint;
+        Look::closer(&self.network, vocabulary, config).context("--second-look")
+    }
 }
 
 /// What exists on disk is a path, and so is what should lie in a folder that exists (`runs/…`); else

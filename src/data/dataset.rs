@@ -85,6 +85,11 @@ impl Dataset {
         Self { vocabulary: Arc::new(vocabulary), ..self }
     }
 
+    /// The same referents of whose expressions so many words count.
+    pub fn with_max_words(self, max_words: usize) -> Self {
+        Self { max_words, ..self }
+    }
+
     /// Referents.
     pub fn len(&self) -> usize {
         self.split.referents.len()

@@ -9,7 +9,7 @@ use crate::config::Transform;
 use crate::random::Stream;
 
 /// One row to prepare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entry {
     pub referent: usize,
     /// Whose expression is asked; `referent` unless expressions were swapped.
@@ -18,6 +18,15 @@ pub struct Entry {
     pub expression: usize,
     /// Position in the plan, which the entry's random numbers depend on.
     pub position: u64,
+    /// What a close-up shows in place of the referent's own box: x, y, width, height in the original image.
+    pub around: Option<[f64; 4]>,
+}
+
+impl Entry {
+    /// About a referent's own expression and box.
+    fn plain(referent: usize, expression: usize, position: u64) -> Self {
+        Self { referent, asked: referent, expression, position, around: None }
+    }
 }
 
 /// Which expressions of a referent are taken. Those without a word never are.
@@ -204,6 +213,15 @@ impl Plan {
         }
     }
 
+    /// The same questions in the same order, each about a close-up of its own: around one of `boxes`
+    /// ([`Entry::around`]), one for each row.
+    pub fn looking_at(mut self, boxes: &[[f64; 4]]) -> Self {
+        for (entry, &around) in self.batches.iter_mut().flatten().zip(boxes) {
+            entry.around = Some(around);
+        }
+        Self { shared: Shared::Nothing, ..self }
+    }
+
     /// Batches.
     pub fn len(&self) -> usize {
         self.batches.len()
@@ -259,7 +277,7 @@ fn by_image(
     for referent in referents {
         let entries = images.entry(seen(referent)).or_default();
         for expression in choice.of(dataset, referent, &mut stream.child(referent as u64)) {
-            entries.push(Entry { referent, asked: referent, expression, position: 0 });
+            entries.push(Entry::plain(referent, expression, 0));
         }
     }
     let mut batches: Vec<Vec<Entry>> = Vec::new();
@@ -306,7 +324,7 @@ fn pass(dataset: &Dataset, visit: &Visit, number: u64) -> Vec<Vec<Entry>> {
     let mut position = 0;
     let mut entry = |referent| {
         let expression = ExpressionChoice::Random.of(dataset, referent, &mut drawn.child(position))[0];
-        let entry = Entry { referent, asked: referent, expression, position };
+        let entry = Entry::plain(referent, expression, position);
         position += 1;
         entry
     };

@@ -6,6 +6,7 @@ use image::RgbImage;
 
 use super::close_up::CloseUp;
 use super::frame::Frame;
+use super::resize::Size;
 use super::{DataError, Dataset, Entry, Referent, Row};
 use crate::config::{CloseUpConfig, Config, Task, Transform};
 use crate::mask::{self, Mask};
@@ -73,15 +74,14 @@ impl Preparation {
         let original = (referent.width, referent.height);
         match self.transform {
             Transform::Resize | Transform::Jitter => Frame::resize(original, self.image_size),
-            Transform::CloseUp => Frame::CloseUp(CloseUp::new(
-                original,
-                referent.bbox,
-                self.image_size,
-                &self.close_up.plain(),
-                None,
-                || 0.5,
-            )),
+            Transform::CloseUp => self.close_up_of(original, referent.bbox),
         }
+    }
+
+    /// The plain close-up of a box x, y, width, height of an image (width, height).
+    fn close_up_of(&self, original: Size, bbox: [f64; 4]) -> Frame {
+        let plain = self.close_up.plain();
+        Frame::CloseUp(CloseUp::new(original, bbox, self.image_size, &plain, None, || 0.5))
     }
 }
 
@@ -121,7 +121,7 @@ impl Sample {
             Transform::Resize => Frame::resize(original, preparation.image_size),
             Transform::CloseUp => Frame::CloseUp(CloseUp::new(
                 original,
-                dataset.referent(entries[0].referent).bbox,
+                entries[0].around.unwrap_or(dataset.referent(entries[0].referent).bbox),
                 preparation.image_size,
                 &preparation.close_up,
                 masks.first(),
@@ -166,10 +166,25 @@ impl Sample {
         })
     }
 
-    /// An image of no dataset, with expressions to ask about it (word indices, equally many).
-    pub fn question(image: RgbImage, words: Vec<Vec<u32>>, preparation: &Preparation) -> Self {
-        let original = (image.width() as usize, image.height() as usize);
-        let frame = Frame::resize(original, preparation.image_size);
+    /// An image of no dataset, with expressions to ask about all of it (word indices, equally many).
+    pub fn question(image: Arc<RgbImage>, words: Vec<Vec<u32>>, preparation: &Preparation) -> Self {
+        let frame = Frame::resize((image.width() as usize, image.height() as usize), preparation.image_size);
+        Self::asked(image, words, &frame, preparation.stride)
+    }
+
+    /// [`Sample::question`] about the close-up of a box x, y, width, height of the image.
+    pub fn question_around(
+        image: Arc<RgbImage>,
+        bbox: [f64; 4],
+        words: Vec<Vec<u32>>,
+        preparation: &Preparation,
+    ) -> Self {
+        let frame = preparation.close_up_of((image.width() as usize, image.height() as usize), bbox);
+        Self::asked(image, words, &frame, preparation.stride)
+    }
+
+    fn asked(image: Arc<RgbImage>, words: Vec<Vec<u32>>, frame: &Frame, stride: usize) -> Self {
+        let original_hw = (image.height() as usize, image.width() as usize);
         let row = |i| Row {
             referent: i,
             asked: i,
@@ -181,11 +196,11 @@ impl Sample {
             labels: Vec::new(),
             weight: 1.0,
             scale: frame.scale(),
-            offset: (0.0, 0.0),
-            original_hw: (original.1, original.0),
+            offset: frame.offset(),
+            original_hw,
         };
         let rows = (0..words.len()).map(row).collect();
-        let pixels = frame.image(Arc::new(image));
-        Self { pixels, hw: frame.hw(), pad_hw: frame.pad_hw(preparation.stride), rows, words }
+        let pixels = frame.image(image);
+        Self { pixels, hw: frame.hw(), pad_hw: frame.pad_hw(stride), rows, words }
     }
 }

@@ -13,7 +13,7 @@ use crate::nn::Pass;
 use crate::parallel::world;
 use crate::report::Progress;
 
-use super::{EvalError, Outcome, Shape, Truth, WithinBoxes};
+use super::{EvalError, Outcome, Place, Shape, Truth, WithinBoxes};
 
 /// What is asked, and how.
 pub struct Questions<'a> {
@@ -41,8 +41,9 @@ pub struct Judged {
     /// Index of the expression among those of `asked`.
     pub expression: usize,
     pub answer: Answer,
+    /// In `place`, the frame in which it was compared.
     pub shape: Shape,
-    pub place: super::Place,
+    pub place: Place,
     /// In the original image; `None` without an outline.
     pub mask: Option<Rle>,
     pub outcome: Outcome,
@@ -107,24 +108,26 @@ fn exchange(answers: Vec<Answer>) -> Vec<Vec<Answer>> {
 }
 
 /// Asks every question greedily, compares each answer with the truth and hands it to `each`, in the
-/// order of the plan. Images that can't be read are errors.
+/// order of the plan. Images that can't be read are errors. They are compared as `framed` prepares whole images or
+/// close-ups of the true boxes, whatever is looked at to answer.
 pub fn answer(
     network: &Network,
     questions: Questions<'_>,
+    framed: &Preparation,
     progress: &Progress,
     mut each: impl FnMut(Judged) -> Result<(), EvalError>,
 ) -> Result<(), EvalError> {
     let dataset = Arc::clone(questions.dataset);
-    let preparation = questions.preparation.clone();
     answer_batches(network, questions, |batch, answers| {
         let dataset = dataset.as_ref();
-        let truths = truths(dataset, &batch.rows, &preparation)?;
-        let judged: Vec<Judged> = batch
-            .rows
-            .par_iter()
-            .zip(answers)
-            .map(|(row, answer)| judge(network, dataset, row, answer, &truths[&row.referent]))
-            .collect::<Result<_, _>>()?;
+        let truths = truths(dataset, &batch.rows, framed)?;
+        let judge = |((row, pad_hw), answer): ((&Row, _), Answer)| {
+            let (seen, truth) = (Place::of_row(row, pad_hw), &truths[&row.referent]);
+            let shape = Shape::of_answer(network.config(), &answer, &seen).moved(&seen, &truth.place);
+            judge(dataset.split_name(), row, answer, shape, truth)
+        };
+        let rows = batch.rows.par_iter().zip(batch.row_pad_hw());
+        let judged: Vec<Judged> = rows.zip(answers).map(judge).collect::<Result<_, _>>()?;
         progress.advance(judged.len() as u64);
         judged.into_iter().try_for_each(&mut each)
     })
@@ -156,15 +159,8 @@ fn truths(
     referents.into_par_iter().map(truth).collect()
 }
 
-fn judge(
-    network: &Network,
-    dataset: &Dataset,
-    row: &Row,
-    answer: Answer,
-    truth: &Truth,
-) -> Result<Judged, EvalError> {
-    let shape = Shape::of_answer(network.config(), &answer, &truth.place);
-    let (outcome, mask) = truth.judge(&shape, dataset.split_name(), (row.referent, row.expression))?;
+fn judge(split: &str, row: &Row, answer: Answer, shape: Shape, truth: &Truth) -> Result<Judged, EvalError> {
+    let (outcome, mask) = truth.judge(&shape, split, (row.referent, row.expression))?;
     let (referent, asked, expression) = (row.referent, row.asked, row.expression);
     Ok(Judged { referent, asked, expression, answer, shape, place: truth.place, mask, outcome })
 }

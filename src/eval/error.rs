@@ -36,6 +36,10 @@ pub enum EvalError {
         "this network looks at close-ups of referents whose boxes are known; it can `label`, but not find what an expression means. Ask one trained on whole images"
     )]
     NeedsBox,
+    #[error(
+        "this network does not outline close-ups, so it can't take a second look; expected one of data.train_transform = \"close-up\", such as `train label/refshapes` makes"
+    )]
+    NotCloser,
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }

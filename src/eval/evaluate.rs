@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use candle_core::Device;
 
-use crate::config::Config;
+use crate::config::{Config, Transform};
 use crate::data::{Dataset, ExpressionChoice, Plan, Preparation};
 use crate::model::Network;
 use crate::parallel::world;
 use crate::report::{Log, Protocol, Scores, Weights, save_picture};
 
 use super::answers::{Judged, Questions, answer};
+use super::look::to_look_at;
 use super::metrics::{Outcome, reference_scores, standard_scores};
 use super::{
-    EvalError, Mark, MarkScores, PredictionWriter, SplitReport, Truth, WeightScores, blind, ceiling,
+    EvalError, Look, Mark, MarkScores, PredictionWriter, SplitReport, Truth, WeightScores, blind, ceiling,
     draw_answer,
 };
 
@@ -34,6 +35,8 @@ pub struct EvalOptions<'a> {
     pub predictions: Option<&'a mut PredictionWriter>,
     /// Draw answers of the last weights.
     pub drawings: Option<Drawings>,
+    /// Has the last word: its answers, about close-ups of what the networks find, are scored.
+    pub second: Option<&'a Look<'a>>,
     /// Asked after every answer; true ends the evaluation with [`EvalError::Stopped`].
     pub stop: Option<&'a dyn Fn() -> bool>,
 }
@@ -55,6 +58,7 @@ impl Default for EvalOptions<'_> {
             marks: true,
             predictions: None,
             drawings: None,
+            second: None,
             stop: None,
         }
     }
@@ -63,7 +67,7 @@ impl Default for EvalOptions<'_> {
 /// Evaluates networks of the same configuration that differ in their weights (raw, averaged) on all
 /// expressions of a split, in both protocols. Of several processes the root has the report; the others
 /// help to answer and have an empty one. The dataset must number words as the networks do
-/// ([`Dataset::with_vocabulary`]).
+/// ([`Dataset::with_vocabulary`]). With a second look the networks must look at whole images.
 pub fn evaluate(
     networks: &[(Weights, &Network)],
     dataset: &Arc<Dataset>,
@@ -72,16 +76,20 @@ pub fn evaluate(
     options: EvalOptions<'_>,
     log: &Log,
 ) -> Result<SplitReport, EvalError> {
-    let EvalOptions { batch_size, workers, limit, marks, mut predictions, drawings, stop } = options;
+    let EvalOptions { batch_size, workers, limit, marks, mut predictions, drawings, second, stop } = options;
     let split = dataset.split_name().to_owned();
     let referents = spread(&by_image(dataset), limit);
     if referents.is_empty() {
         return Err(EvalError::Empty { split });
     }
     let preparation = Preparation::evaluation(config);
+    if second.is_some() && preparation.transform == Transform::CloseUp {
+        return Err(EvalError::NeedsBox);
+    }
     let asked = referents.iter().copied();
     let plan = Plan::evaluation(dataset, asked, ExpressionChoice::All, batch_size, &preparation);
-    let session = Session { dataset, config, preparation, device, workers, stop, log };
+    let second = second.map(|look| Second::new(look, dataset)).transpose()?;
+    let session = Session { dataset, config, preparation, second, device, workers, stop, log };
     let mut report = SplitReport { split, ..SplitReport::default() };
     for (place, &(weights, network)) in networks.iter().enumerate() {
         let mut extras = (place + 1 == networks.len()).then(|| Extras {
@@ -122,33 +130,72 @@ struct Session<'a> {
     dataset: &'a Arc<Dataset>,
     config: &'a Config,
     preparation: Preparation,
+    second: Option<Second<'a>>,
     device: &'a Device,
     workers: usize,
     stop: Option<&'a dyn Fn() -> bool>,
     log: &'a Log,
 }
 
+/// A second look, and the questions in its own words.
+struct Second<'a> {
+    look: &'a Look<'a>,
+    dataset: Arc<Dataset>,
+}
+
+impl<'a> Second<'a> {
+    fn new(look: &'a Look<'a>, dataset: &Dataset) -> Result<Self, EvalError> {
+        let dataset = dataset.split(dataset.split_name())?.with_vocabulary(look.vocabulary.clone());
+        Ok(Self { look, dataset: Arc::new(dataset.with_max_words(look.max_words)) })
+    }
+}
+
 impl Session<'_> {
-    /// One pass; `each` sees every answer.
+    /// Asks `network`, and then for the last word whoever has it; `each` sees every answer.
     fn ask(
         &self,
         network: &Network,
         plan: Plan,
         label: String,
+        each: impl FnMut(&Judged) -> Result<(), EvalError>,
+    ) -> Result<Vec<Outcome>, EvalError> {
+        let Some(Second { look, dataset }) = &self.second else {
+            return self.pass(network, (self.dataset, &self.preparation), plan, label, each);
+        };
+        let mut boxes = Vec::with_capacity(plan.rows());
+        let first = (self.dataset, &self.preparation);
+        self.pass(network, first, plan.clone(), format!("{label}, first look"), |judged| {
+            boxes.push(to_look_at(&judged.shape, &judged.place));
+            Ok(())
+        })?;
+        // Only the root has answers.
+        boxes.resize(plan.rows(), [0.0; 4]);
+        world().sum_f64(boxes.as_flattened_mut());
+        let plan = plan.looking_at(&boxes);
+        self.pass(look.network, (dataset, &look.preparation), plan, format!("{label}, second look"), each)
+    }
+
+    /// One pass over the questions of a plan, put in a dataset's words and with images prepared as given.
+    fn pass(
+        &self,
+        network: &Network,
+        (dataset, preparation): (&Arc<Dataset>, &Preparation),
+        plan: Plan,
+        label: String,
         mut each: impl FnMut(&Judged) -> Result<(), EvalError>,
     ) -> Result<Vec<Outcome>, EvalError> {
-        let label = format!("{} {label}", self.dataset.split_name());
+        let label = format!("{} {label}", dataset.split_name());
         let progress = self.log.progress(plan.rows(), &label, "expressions");
         let mut outcomes = Vec::with_capacity(plan.rows());
         let questions = Questions {
-            dataset: self.dataset,
+            dataset,
             plan,
-            preparation: self.preparation.clone(),
+            preparation: preparation.clone(),
             device: self.device,
             workers: self.workers,
             within: None,
         };
-        let answered = answer(network, questions, &progress, |judged| {
+        let answered = answer(network, questions, &self.preparation, &progress, |judged| {
             if self.stop.is_some_and(|stop| stop()) {
                 return Err(EvalError::Stopped);
             }
@@ -192,8 +239,14 @@ impl Session<'_> {
             let scores = (Protocol::Standard, standard_scores(&outcomes));
             marks.push(mark(Mark::Permuted, Some(weights), scores));
         }
-        let perfect = ceiling(&self.config.model, self.dataset, referents, &self.preparation)?;
-        marks.extend(self.both(&perfect).map(|scores| mark(Mark::Ceiling, None, scores)));
+        if let Some(Second { look, dataset }) = &self.second {
+            // In close-ups of the true boxes, which are no frame of the reference's protocol.
+            let perfect = ceiling(look.network.config(), dataset, referents, &look.preparation)?;
+            marks.push(mark(Mark::Ceiling, None, (Protocol::Standard, standard_scores(&perfect))));
+        } else {
+            let perfect = ceiling(&self.config.model, self.dataset, referents, &self.preparation)?;
+            marks.extend(self.both(&perfect).map(|scores| mark(Mark::Ceiling, None, scores)));
+        }
         Ok(marks)
     }
 }

@@ -3,7 +3,8 @@
 //! [`answer`] asks a network about the expressions of a plan and judges each answer in two ways at
 //! once; [`standard_scores`] and [`reference_scores`] make the figures of both protocols. Beside them
 //! stand three marks: [`blind`] (what a model that ignores the words could reach), a run with swapped
-//! expressions, and [`ceiling`] (what perfect tokens would reach). [`evaluate`] does all of it.
+//! expressions, and [`ceiling`] (what perfect tokens would reach). [`evaluate`] does all of it; with a second
+//! [`Look`] the answers are those of a labeller, in close-ups of what the evaluated network finds.
 //!
 //! | | standard | reference (quirks 22 to 26) |
 //! | --- | --- | --- |
@@ -18,6 +19,7 @@ mod answers;
 mod draw;
 mod error;
 mod evaluate;
+mod look;
 mod marks;
 mod metrics;
 mod predict;
@@ -31,6 +33,7 @@ pub use answers::{Judged, Questions, answer, answer_batches};
 pub use draw::draw_answer;
 pub use error::EvalError;
 pub use evaluate::{Drawings, EvalOptions, evaluate};
+pub use look::Look;
 pub use marks::{blind, ceiling};
 pub use metrics::{Outcome, ReferenceOutcome, box_iou, reference_scores, standard_scores};
 pub use predict::{Prediction, predict};

@@ -1,18 +1,20 @@
 //! One image, some expressions.
 
+use std::sync::Arc;
+
 use candle_core::Device;
 use image::RgbImage;
 use serde::Serialize;
 
-use crate::config::Transform;
-use crate::data::{Batch, Preparation, Sample};
+use crate::data::{Batch, Sample};
 use crate::mask::Rle;
-use crate::model::{Answer, Network, Strategy};
+use crate::model::{Answer, Strategy};
 use crate::nn::Pass;
 use crate::report::{Layer, Overlay};
-use crate::text::Vocabulary;
+use crate::text::Encoded;
 
-use super::{EvalError, Place, Shape, draw};
+use super::look::to_look_at;
+use super::{EvalError, Look, Place, Shape, draw};
 
 /// What a network says about an expression, in pixels of the original image. As JSON it is the object
 /// that `predict --json` prints.
@@ -39,35 +41,35 @@ pub struct Prediction {
     box_said: bool,
 }
 
-/// Asks about one image. `preparation` is [`Preparation::evaluation`] of the checkpoint's
-/// configuration, `max_words` its `data.max_words`. The image's features are computed once.
+/// Asks about one image. Its features are computed once; a second look has a close-up for each expression, and its
+/// answer stands.
 pub fn predict(
-    network: &Network,
-    vocabulary: &Vocabulary,
-    preparation: &Preparation,
-    max_words: usize,
+    first: &Look<'_>,
+    second: Option<&Look<'_>>,
     image: &RgbImage,
     expressions: &[&str],
     device: &Device,
 ) -> Result<Vec<Prediction>, EvalError> {
-    if preparation.transform == Transform::CloseUp {
-        return Err(EvalError::NeedsBox);
-    }
-    let encoded: Vec<_> = expressions.iter().map(|text| vocabulary.encode(text, max_words)).collect();
+    let encoded: Vec<Encoded> = expressions.iter().map(|text| first.encode(text)).collect();
     if let Some(place) = encoded.iter().position(|encoded| encoded.words == 0) {
         return Err(EvalError::NoWords { expression: expressions[place].to_owned() });
     }
+    let image = Arc::new(image.clone());
     let words = encoded.iter().map(|encoded| encoded.ids.clone()).collect();
-    let mut batch = Batch::collate(vec![Sample::question(image.clone(), words, preparation)], max_words);
-    batch.pad_to(preparation.padded_side(), preparation.padded_side());
-    let memory = network.forward(&batch.inputs(device)?, &Pass::evaluation())?;
-    let answers = network.generate(&memory, network.config().task, Strategy::Greedy, None)?;
+    let whole = Sample::question(Arc::clone(&image), words, &first.preparation);
+    let mut said = say(first, vec![whole], device)?;
+    if let Some(second) = second {
+        let closer = said.iter().zip(expressions).map(|(said, expression)| {
+            let bbox = to_look_at(&said.shape, &said.place);
+            let words = vec![second.encode(expression).ids];
+            Sample::question_around(Arc::clone(&image), bbox, words, &second.preparation)
+        });
+        said = say(second, closer.collect(), device)?;
+    }
     let (height, width) = (image.height() as usize, image.width() as usize);
-    let predictions = batch.rows.iter().zip(answers).zip(expressions.iter().zip(encoded));
+    let predictions = said.into_iter().zip(expressions.iter().zip(encoded));
     predictions
-        .map(|((row, answer), (expression, encoded))| {
-            let place = Place::of_row(row, batch.pad_hw[0]);
-            let shape = Shape::of_answer(network.config(), &answer, &place);
+        .map(|(Said { answer, shape, place }, (expression, encoded))| {
             let wrong = |source| EvalError::ImageSize { height, width, source };
             Ok(Prediction {
                 expression: (*expression).to_owned(),
@@ -81,6 +83,27 @@ pub fn predict(
             })
         })
         .collect()
+}
+
+/// An answer, and where it is.
+struct Said {
+    answer: Answer,
+    shape: Shape,
+    place: Place,
+}
+
+fn say(look: &Look<'_>, samples: Vec<Sample>, device: &Device) -> Result<Vec<Said>, EvalError> {
+    let network = look.network;
+    let mut batch = Batch::collate(samples, look.max_words);
+    batch.pad_to(look.preparation.padded_side(), look.preparation.padded_side());
+    let memory = network.forward(&batch.inputs(device)?, &Pass::evaluation())?;
+    let answers = network.generate(&memory, network.config().task, Strategy::Greedy, None)?;
+    let places = batch.rows.iter().zip(batch.row_pad_hw()).map(|(row, pad_hw)| Place::of_row(row, pad_hw));
+    let said = places.zip(answers).map(|(place, answer)| {
+        let shape = Shape::of_answer(network.config(), &answer, &place);
+        Said { answer, shape, place }
+    });
+    Ok(said.collect())
 }
 
 impl Prediction {

@@ -28,6 +28,11 @@ impl Place {
     pub fn original(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         [(x + self.offset.0) / self.scale.0, (y + self.offset.1) / self.scale.1]
     }
+
+    /// A point of the original image in the frame.
+    fn framed(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        [x * self.scale.0 - self.offset.0, y * self.scale.1 - self.offset.1]
+    }
 }
 
 /// What an answer draws, in pixels of the padded image.
@@ -48,6 +53,20 @@ impl Shape {
             outline: outline.map(|said| quantise::outline(cfg, &said.tokens, place.pad_hw)),
             bbox: bounds.map(|&tokens| quantise::dequantise_box(cfg, tokens, place.pad_hw)),
         }
+    }
+
+    /// The same in another frame of the same image.
+    pub fn moved(self, from: &Place, to: &Place) -> Self {
+        if from == to {
+            return self;
+        }
+        let moved = |point| to.framed(from.original(point));
+        let bbox = self.bbox.map(|bbox| bbox.map(f64::from)).map(|[x1, y1, x2, y2]| {
+            let ([x1, y1], [x2, y2]) = (moved([x1, y1]), moved([x2, y2]));
+            [x1, y1, x2, y2].map(|side| side as f32)
+        });
+        let outline = self.outline.map(|outline| outline.into_iter().map(moved).collect());
+        Self { outline, bbox }
     }
 
     /// The vertices in the original image, not clipped.
@@ -138,6 +157,17 @@ mod tests {
         assert_eq!(shape.original_mask(&place).expect("an outline").expect("a mask").area(), 0);
         let box_mask = shape.reference_mask(&place).expect("an outline").expect("a mask");
         assert_eq!(box_mask.bounding_box(), [10, 10, 20, 30]);
+    }
+
+    #[test]
+    fn a_shape_goes_to_another_frame() {
+        let from = Place { pad_hw: (64, 64), original_hw: (50, 100), scale: (4.0, 2.0), offset: (40.0, 6.0) };
+        let to = Place { pad_hw: (32, 64), scale: (0.64, 0.64), offset: (0.0, 0.0), ..from };
+        let shape =
+            Shape { outline: Some(vec![[0.0, 0.0], [40.0, 14.0]]), bbox: Some([0.0, 0.0, 40.0, 14.0]) };
+        let moved = shape.clone().moved(&from, &to);
+        assert_eq!(moved.original_bbox(&to), shape.original_bbox(&from));
+        assert_eq!(moved.outline, Some(vec![[6.4, 1.92], [12.8, 6.4]]));
     }
 
     #[test]

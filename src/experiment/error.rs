@@ -42,6 +42,16 @@ pub enum ExperimentError {
     #[error("the pipeline trains outlines, this configuration has model.task = {task}; take one of res/…")]
     NotOutlines { task: String },
 
+    #[error(
+        "step 1 says boxes, the configuration of REC has another model.task; name one of rec/… with --rec-config, or a checkpoint with --rec"
+    )]
+    NotBoxes,
+
+    #[error(
+        "the configuration of REC has data.dataset = {rec}, that of outlines {res}; both learn from the same records. Train REC with `train`, and name its checkpoint with --rec"
+    )]
+    OtherData { rec: String, res: String },
+
     #[error("{ratio} % is no share to label; expected 1 to 99 (--full adds the fully supervised model)")]
     Ratio { ratio: u32 },
 

@@ -10,13 +10,15 @@ use super::source::TRAIN;
 use super::step::CODE;
 use super::store::{Claim, PREDICTIONS, StepStore, write_text};
 use super::work::{
-    Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
+    Annotated, Asked, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
+    best_weights,
 };
 use super::{Done, ExperimentError, LabelQuality, Outcome, SplitScores, Step, Trained};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Config, Task};
 use crate::data::{Annotations, Dataset, INSTANCES};
-use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
+use crate::eval::{EvalError, EvalOptions, Look, Mark, SplitReport, evaluate};
+use crate::model::Network;
 use crate::pseudo::{
     Criterion, Judge, Labelling, PickOptions, Picked, Predictions, PseudoError, SampleOptions, label, pick,
     pick_file, sample_into, usual_batch_size,
@@ -24,7 +26,7 @@ use crate::pseudo::{
 use crate::report::{Log, Protocol, ResultRow, Weights};
 use crate::train::{Outcome as Ended, RunFolder, TrainError, Trainer};
 
-/// Expressions in a batch of an evaluation; scores of the reference's protocol depend on it.
+/// Expressions in a batch of an evaluation.
 const BATCH: usize = 32;
 const VERDICTS: &str = "verdicts.csv";
 
@@ -207,10 +209,23 @@ impl Workplace<'_> {
         Ok((Outcome::Picked(quality(&picked)), None))
     }
 
+    fn asked(&self, asked: &Asked) -> Result<(Checkpoint, Network), ExperimentError> {
+        let checkpoint = match &asked.network {
+            Origin::Given { path, .. } => Checkpoint::open(path)?,
+            Origin::Made(step) => self.trained(step)?,
+        };
+        let network = checkpoint.network(asked.weights, self.device)?;
+        Ok((checkpoint, network))
+    }
+
     fn evaluate(&self, evaluation: &Evaluation, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
-        let checkpoint = self.trained(&evaluation.of)?;
-        let config = Config { data: evaluation.config.data.clone(), ..checkpoint.config.clone() };
-        let network = checkpoint.network(evaluation.weights, self.device)?;
+        let (checkpoint, network) = self.asked(&evaluation.of)?;
+        let config = Config { data: evaluation.of.data.clone(), ..checkpoint.config.clone() };
+        let labeller = evaluation.second_look.as_ref().map(|asked| self.asked(asked)).transpose()?;
+        let second = labeller.as_ref().map(|(Checkpoint { vocabulary, config, .. }, network)| {
+            Look::closer(network, vocabulary, config)
+        });
+        let second = second.transpose()?;
         let log = Log::bars().with_file(&claim.folder.join("log.txt"))?;
         let mut splits = Vec::new();
         let mut whole: Option<Dataset> = None;
@@ -224,10 +239,11 @@ impl Workplace<'_> {
             let options = EvalOptions {
                 batch_size: BATCH,
                 workers: config.data.workers,
+                second: second.as_ref(),
                 stop: Some(&self.stop),
                 ..EvalOptions::default()
             };
-            let networks = [(evaluation.weights, &network)];
+            let networks = [(evaluation.of.weights, &network)];
             let report = match evaluate(&networks, &asked, &config, self.device, options, &log) {
                 Err(EvalError::Stopped) => return Ok(None),
                 report => report?,

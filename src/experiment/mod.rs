@@ -37,5 +37,5 @@ pub use step::{CODE, Step, in_order};
 pub use store::{Claim, State, StepStore};
 pub use summary::{Summary, SummaryRow};
 pub use work::{
-    Annotated, ByQuality, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
+    Annotated, Asked, ByQuality, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
 };

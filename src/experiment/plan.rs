@@ -36,7 +36,7 @@ impl Plan {
         })
     }
 
-    /// The training whose speed tells the time: the first of those with the largest share of the rows.
+    /// The training whose speed tells the time: the last one, which learns outlines from whole images.
     pub fn probed(&self) -> Option<&Training> {
         self.to_do().last()
     }

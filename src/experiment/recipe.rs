@@ -7,10 +7,11 @@ use super::ExperimentError;
 use super::source::DataSource;
 use super::step::Step;
 use super::work::{
-    Annotated, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work, best_weights,
+    Annotated, Asked, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
+    best_weights, elsewhere,
 };
 use crate::config::{Config, ConfigError, Task};
-use crate::pseudo::{Asked, Method, sha256};
+use crate::pseudo::{self, Method, sha256};
 
 /// One experiment: a network and how it is trained, the share of masks, the seed.
 #[derive(Clone, Debug)]
@@ -40,17 +41,40 @@ pub enum Rec {
 }
 
 impl Rec {
-    /// A training that begins from nothing, or from a backbone.
-    pub fn train(config: Config) -> Result<Self, ExperimentError> {
+    /// A training that begins from nothing, or from a backbone, on the boxes of the data set of `res`.
+    pub fn train(mut config: Config, res: &Config) -> Result<Self, ExperimentError> {
+        if config.model.task != Task::Detection {
+            return Err(ExperimentError::NotBoxes);
+        }
+        if config.data.dataset != res.data.dataset {
+            let [rec, res] = [&config, res].map(|config| config.data.dataset.clone());
+            return Err(ExperimentError::OtherData { rec, res });
+        }
+        config.data = elsewhere(&config.data, &res.data);
         let hash = |path: &PathBuf| std::fs::read(path).map(sha256).map_err(ExperimentError::io(path));
         let backbone = config.train.backbone.as_ref().map(hash).transpose()?;
         Ok(Self::Train { config: Box::new(config), backbone })
+    }
+
+    fn origin(&self, source: &Arc<DataSource>) -> Origin {
+        match self {
+            Self::Given(origin) => origin.clone(),
+            Self::Train { config, backbone } => Origin::Made(Step::new(Work::Train(Box::new(Training {
+                config: (**config).clone(),
+                source: Arc::clone(source),
+                from: None,
+                backbone: backbone.clone(),
+                annotations: Annotated::All,
+            })))),
+        }
     }
 }
 
 /// What the last training learns from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Supervision {
+    /// Boxes alone: the model of step 1, which outlines nothing but by a second look.
+    Boxes,
     /// The sample's masks.
     Sample,
     /// The sample's masks and labels made with their help.
@@ -67,14 +91,17 @@ pub enum Supervision {
 /// The steps that lead to one model's scores.
 #[derive(Clone, Debug)]
 pub struct Arm {
-    pub training: Arc<Step>,
+    /// Whose learning curve it is; none where a second look is scored.
+    pub training: Option<Arc<Step>>,
     pub pick: Option<Arc<Step>>,
     pub evaluation: Arc<Step>,
 }
 
 impl Recipe {
-    pub fn arm(&self, supervision: Supervision) -> Result<Arm, ExperimentError> {
-        if self.res.model.task == Task::Detection {
+    /// `second_look`: scored are outlines by a labeller, in close-ups of what the model finds. It learns from the
+    /// same masks: the sample, or all.
+    pub fn arm(&self, supervision: Supervision, second_look: bool) -> Result<Arm, ExperimentError> {
+        if self.res.model.task == Task::Detection || (supervision == Supervision::Boxes && !second_look) {
             let task = "detection".to_owned();
             return Err(ExperimentError::NotOutlines { task });
         }
@@ -86,32 +113,53 @@ impl Recipe {
             }
         };
         let (annotations, pick) = match supervision {
-            Supervision::Full => (Annotated::All, None),
-            Supervision::Sample => (Annotated::Some(sample()?), None),
+            Supervision::Boxes => (None, None),
+            Supervision::Full => (Some(Annotated::All), None),
+            Supervision::Sample => (Some(Annotated::Some(sample()?)), None),
             Supervision::Labels { method, rounds } => {
                 let sample = sample()?;
                 let mut pick = self.pick(&sample, &sample, method);
                 for _ in 1..rounds {
                     pick = self.pick(&sample, &pick, method);
                 }
-                (Annotated::Some(Arc::clone(&pick)), Some(pick))
+                (Some(Annotated::Some(Arc::clone(&pick))), Some(pick))
             }
         };
-        let training = self.training(&self.res, annotations);
+        let training = annotations.map(|annotations| self.training(&self.res, annotations));
+        let of = match &training {
+            Some(training) => Asked::trained(training, &self.res),
+            None => self.rec_asked()?,
+        };
+        let second_look = match (second_look, supervision, self.ratio) {
+            (false, _, _) => None,
+            (true, Supervision::Full, _) | (true, Supervision::Boxes, 100) => Some(Annotated::All),
+            (true, _, _) => Some(Annotated::Some(sample()?)),
+        };
+        let second_look =
+            second_look.map(|masks| Asked::trained(&self.training(&self.labeller, masks), &self.labeller));
+        let training = training.filter(|_| second_look.is_none());
         let evaluation = Step::new(Work::Evaluate(Box::new(Evaluation {
             source: Arc::clone(&self.source),
-            config: self.res.clone(),
-            of: Arc::clone(&training),
-            weights: best_weights(&self.res),
+            of,
+            second_look,
             splits: self.res.data.test_splits.clone(),
         })));
         Ok(Arm { training, pick, evaluation })
     }
 
+    /// The model of step 1.
+    fn rec_asked(&self) -> Result<Asked, ExperimentError> {
+        match (&self.rec, self.rec.origin(&self.source)) {
+            (_, Origin::Given { path, .. }) => Asked::given(&path, &self.res.data),
+            (Rec::Train { config, .. }, Origin::Made(step)) => Ok(Asked::trained(&step, config)),
+            (Rec::Given(_), Origin::Made(step)) => Ok(Asked::trained(&step, &self.res)),
+        }
+    }
+
     /// Labels by a network that learns from what the step `learnt` wrote.
     fn pick(&self, sample: &Arc<Step>, learnt: &Arc<Step>, method: LabelMethod) -> Arc<Step> {
         let (config, said, expressions) = match method {
-            LabelMethod::Rpp { .. } => (&self.res, Method::Greedy, Asked::First),
+            LabelMethod::Rpp { .. } => (&self.res, Method::Greedy, pseudo::Asked::First),
             LabelMethod::Boxes(by) => (&self.res, Method::Boxes, by.expressions),
             LabelMethod::CloseUp(by) => (&self.labeller, Method::Boxes, by.expressions),
         };
@@ -132,18 +180,8 @@ impl Recipe {
     fn training(&self, config: &Config, annotations: Annotated) -> Arc<Step> {
         let mut config = config.clone();
         config.train.seed = self.seed;
-        let from = match &self.rec {
-            Rec::Given(origin) => origin.clone(),
-            Rec::Train { config, backbone } => Origin::Made(Step::new(Work::Train(Box::new(Training {
-                config: (**config).clone(),
-                source: Arc::clone(&self.source),
-                from: None,
-                backbone: backbone.clone(),
-                annotations: Annotated::All,
-            })))),
-        };
         let source = Arc::clone(&self.source);
-        let from = Some(from);
+        let from = Some(self.rec.origin(&self.source));
         Step::new(Work::Train(Box::new(Training { config, source, from, backbone: None, annotations })))
     }
 }
@@ -180,14 +218,15 @@ mod tests {
     fn a_backbone_is_known_by_its_content() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let mut config = Config::default();
+        config.model.task = Task::Detection;
         config.train.backbone = Some(file.path().to_owned());
-        let hash = |config: &Config| match Rec::train(config.clone()).expect("readable") {
+        let hash = |config: &Config| match Rec::train(config.clone(), config).expect("readable") {
             Rec::Train { backbone, .. } => backbone.expect("a backbone"),
             Rec::Given(_) => unreachable!("it is trained"),
         };
         let before = hash(&config);
         std::fs::write(file.path(), "other weights").expect("written");
         assert_ne!(hash(&config), before);
-        assert_eq!(super::super::settings::settings(&config), serde_json::json!({}));
+        assert_eq!(super::super::settings::settings(&config)["train"], serde_json::Value::Null);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::source::TRAIN;
-use super::work::{Annotated, Origin, Sampling, Work};
-use crate::config::{Config, Transform};
+use super::work::{Annotated, Evaluation, Origin, Sampling, Work};
+use crate::config::{DataConfig, Transform};
 use crate::pseudo::{Method, sha256};
 
 /// A piece of work whose result depends on nothing but its key.
@@ -47,7 +47,7 @@ impl Step {
                 if !labels.expressions.is_first() {
                     settings["expressions"] = json!(labels.expressions);
                 }
-                padding(&mut settings, &labels.config);
+                padding(&mut settings, &labels.config.data);
                 (settings, json!({"data": labels.source.content, "checkpoint": labels.by.key}))
             }
             Work::Pick(picking) => {
@@ -57,9 +57,16 @@ impl Step {
                 (settings, json!({"annotations": annotations, "sample": sample, "labels": labels}))
             }
             Work::Evaluate(evaluation) => {
-                let mut settings = json!({"splits": evaluation.splits, "weights": evaluation.weights});
-                padding(&mut settings, &evaluation.config);
-                (settings, json!({"data": evaluation.source.content, "checkpoint": evaluation.of.key}))
+                let Evaluation { source, of, second_look, splits } = &**evaluation;
+                let mut settings = json!({"splits": splits, "weights": of.weights});
+                padding(&mut settings, &of.data);
+                let mut inputs = json!({"data": source.content, "checkpoint": of.network.key()});
+                // Absent in keys of before.
+                if let Some(labeller) = second_look {
+                    settings["second_look"] = json!({"weights": labeller.weights});
+                    inputs["labeller"] = json!(labeller.network.key());
+                }
+                (settings, inputs)
             }
         };
         let inputs = json!({"kind": kind, "version": version, "settings": settings, "inputs": inputs});
@@ -80,10 +87,7 @@ impl Step {
     pub fn needs(&self) -> Vec<&Arc<Step>> {
         match &self.work {
             Work::Train(training) => {
-                let from = match &training.from {
-                    Some(Origin::Made(step)) => Some(step),
-                    Some(Origin::Given { .. }) | None => None,
-                };
+                let from = training.from.as_ref().and_then(Origin::step);
                 let annotations = match &training.annotations {
                     Annotated::Some(step) => Some(step),
                     Annotated::All => None,
@@ -93,7 +97,10 @@ impl Step {
             Work::Sample(_) => Vec::new(),
             Work::Label(labels) => vec![&labels.by],
             Work::Pick(picking) => vec![&picking.sample, &picking.labels],
-            Work::Evaluate(evaluation) => vec![&evaluation.of],
+            Work::Evaluate(evaluation) => {
+                let networks = [Some(&evaluation.of), evaluation.second_look.as_ref()];
+                networks.into_iter().flatten().filter_map(|asked| asked.network.step()).collect()
+            }
         }
     }
 
@@ -104,14 +111,21 @@ impl Step {
             Work::Sample(sampling) => format!("sample {} % of the masks", sampling.ratio),
             Work::Label(labels) => format!("label all referents by {}", labels.by.title()),
             Work::Pick(picking) => format!("pick labels{picking}"),
-            Work::Evaluate(evaluation) => format!("evaluate {}", evaluation.of.title()),
+            Work::Evaluate(evaluation) => {
+                let title = |network: &Origin| network.step().map_or("REC".to_owned(), |step| step.title());
+                let first = title(&evaluation.of.network);
+                match &evaluation.second_look {
+                    None => format!("evaluate {first}"),
+                    Some(second) => format!("evaluate {first}, second look by {}", title(&second.network)),
+                }
+            }
         }
     }
 }
 
 /// Images are padded to a square; those of before, in keys without this, each to its own size. Close-ups are squares.
-fn padding(settings: &mut Value, config: &Config) {
-    if config.data.train_transform != Transform::CloseUp {
+fn padding(settings: &mut Value, data: &DataConfig) {
+    if data.train_transform != Transform::CloseUp {
         settings["padding"] = json!("square");
     }
 }

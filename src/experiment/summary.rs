@@ -14,7 +14,8 @@ use crate::report::{Chart, Line, Table, save_picture};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SummaryRow {
     pub name: String,
-    pub training: Trained,
+    /// None where a second look is scored.
+    pub training: Option<Trained>,
     pub labels: Option<LabelQuality>,
     pub splits: Vec<SplitScores>,
 }
@@ -36,10 +37,16 @@ impl SummaryRow {
                 _ => return Ok(None),
             },
         };
-        let name = name.to_owned();
-        match (outcome(&arm.training)?, outcome(&arm.evaluation)?) {
-            (Some(Outcome::Trained(training)), Some(Outcome::Evaluated { splits })) => {
-                Ok(Some(Self { name, training, labels, splits }))
+        let training = match &arm.training {
+            None => None,
+            Some(step) => match outcome(step)? {
+                Some(Outcome::Trained(training)) => Some(training),
+                _ => return Ok(None),
+            },
+        };
+        match outcome(&arm.evaluation)? {
+            Some(Outcome::Evaluated { splits }) => {
+                Ok(Some(Self { name: name.to_owned(), training, labels, splits }))
             }
             _ => Ok(None),
         }
@@ -116,9 +123,10 @@ impl Summary {
             csv += &(cells.join(",") + "\n");
         }
         write_text(&folder.join("results.csv"), &csv)?;
-        let lines = self.rows.iter().map(|row| Line {
-            name: row.name.clone(),
-            points: row.training.curve.iter().map(|&(step, score)| (step as f64, score, 0.0)).collect(),
+        let lines = self.rows.iter().filter_map(|row| {
+            let curve = row.training.as_ref()?.curve.iter();
+            let points = curve.map(|&(step, score)| (step as f64, score, 0.0)).collect();
+            Some(Line { name: row.name.clone(), points })
         });
         let chart = Chart { title, x: "steps", y: "val mIoU, %", marks: None, lines: lines.collect() };
         Ok(save_picture(&chart.draw()?, &folder.join("results.png"))?)

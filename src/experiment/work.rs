@@ -1,7 +1,7 @@
 //! What steps do.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,8 +11,8 @@ use super::settings::settings;
 use super::source::DataSource;
 use super::{ExperimentError, Step};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, Task, Transform};
-use crate::pseudo::{Asked, Masks, Method};
+use crate::config::{Config, DataConfig, Task, Transform};
+use crate::pseudo::{self, Masks, Method};
 use crate::report::Weights;
 
 /// What a step does.
@@ -37,12 +37,12 @@ pub struct Training {
     pub annotations: Annotated,
 }
 
-/// The weights that a training begins with; always the raw ones, as in the reference.
+/// Where weights come from. A training begins with the raw ones, as in the reference.
 #[derive(Clone, Debug)]
 pub enum Origin {
     Given {
         path: PathBuf,
-        /// Of the file of the weights.
+        /// Of the file of the weights that are used.
         sha256: String,
     },
     /// The last checkpoint of a training.
@@ -74,7 +74,7 @@ pub struct Labels {
     pub by: Arc<Step>,
     pub weights: Weights,
     pub method: Method,
-    pub expressions: Asked,
+    pub expressions: pseudo::Asked,
 }
 
 /// Choosing from outlines.
@@ -110,18 +110,26 @@ pub struct ByQuality {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub weights: bool,
     /// Of several candidates the one of which most is expected. Absent in keys of before.
-    #[serde(skip_serializing_if = "Asked::is_first")]
-    pub expressions: Asked,
+    #[serde(skip_serializing_if = "pseudo::Asked::is_first")]
+    pub expressions: pseudo::Asked,
 }
 
-/// Scoring the last checkpoint of a training.
+/// Scoring a network.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     pub source: Arc<DataSource>,
-    pub config: Config,
-    pub of: Arc<Step>,
-    pub weights: Weights,
+    pub of: Asked,
+    /// A labeller that outlines close-ups of what the network finds; its outlines are scored.
+    pub second_look: Option<Asked>,
     pub splits: Vec<String>,
+}
+
+/// A network, which of its weights are asked, and with what data.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub network: Origin,
+    pub weights: Weights,
+    pub data: DataConfig,
 }
 
 impl Origin {
@@ -130,6 +138,50 @@ impl Origin {
         let checkpoint = Checkpoint::open(&path)?;
         let sha256 = checkpoint.hash(Weights::Raw).unwrap_or_default().to_owned();
         Ok(Self::Given { path, sha256 })
+    }
+
+    /// Of what went into it.
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::Given { sha256, .. } => sha256,
+            Self::Made(step) => &step.key,
+        }
+    }
+
+    /// The training that makes it.
+    pub(super) fn step(&self) -> Option<&Arc<Step>> {
+        match self {
+            Self::Given { .. } => None,
+            Self::Made(step) => Some(step),
+        }
+    }
+}
+
+impl Asked {
+    /// The last checkpoint of a training with this configuration.
+    pub(super) fn trained(step: &Arc<Step>, config: &Config) -> Self {
+        let network = Origin::Made(Arc::clone(step));
+        Self { network, weights: best_weights(config), data: config.data.clone() }
+    }
+
+    /// A checkpoint with its best weights, asked about the data set of `data`.
+    pub(super) fn given(path: &Path, data: &DataConfig) -> Result<Self, ExperimentError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let weights = checkpoint.best_weights();
+        let sha256 = checkpoint.hash(weights).unwrap_or_default().to_owned();
+        let network = Origin::Given { path: path.to_owned(), sha256 };
+        Ok(Self { network, weights, data: elsewhere(&checkpoint.config.data, data) })
+    }
+}
+
+/// What a configuration says about images and words, with the places of another one.
+pub(super) fn elsewhere(data: &DataConfig, place: &DataConfig) -> DataConfig {
+    DataConfig {
+        root: place.root.clone(),
+        dataset: place.dataset.clone(),
+        images: place.images.clone(),
+        workers: place.workers,
+        ..data.clone()
     }
 }
 
@@ -180,7 +232,7 @@ impl fmt::Display for Picking {
                 Some(by)
             }
         };
-        if by_quality.is_some_and(|by| by.expressions == Asked::All) {
+        if by_quality.is_some_and(|by| by.expressions == pseudo::Asked::All) {
             f.write_str(", all expressions")?;
         }
         if by_quality.is_some_and(|by| by.weights) {
@@ -198,6 +250,7 @@ impl Training {
     pub(super) fn title(&self) -> String {
         let masks = match &self.annotations {
             _ if self.config.model.task == Task::Detection => return "REC".to_owned(),
+            Annotated::All if self.is_labeller() => return "labeller on all masks".to_owned(),
             Annotated::All => return "RES on all masks".to_owned(),
             Annotated::Some(step) => step,
         };
@@ -245,10 +298,7 @@ impl Training {
             Annotated::All => &self.source.content.annotations,
             Annotated::Some(step) => &step.key,
         };
-        let from = self.from.as_ref().map(|from| match from {
-            Origin::Given { sha256, .. } => sha256,
-            Origin::Made(step) => &step.key,
-        });
+        let from = self.from.as_ref().map(Origin::key);
         let mut inputs = json!({"data": self.source.content, "train": annotations, "from": from});
         // Absent in keys of before.
         if let Some(backbone) = &self.backbone {

@@ -66,7 +66,7 @@ pub fn cells<'a>(
             let rec = Rec::Given(rec.clone());
             let labeller = file.labeller_of(row, sets)?;
             let recipe = Recipe { res, labeller, rec, source, ratio: row.ratio, seed };
-            Ok(Cell { row, seed, arm: recipe.arm(row.supervision())? })
+            Ok(Cell { row, seed, arm: recipe.arm(row.supervision(), row.second_look)? })
         })
         .collect()
 }

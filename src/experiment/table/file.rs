@@ -59,9 +59,13 @@ pub struct Row {
     /// `boxes` and `close-up`: which expressions are asked; the first if left out.
     #[serde(default)]
     pub expressions: Asked,
-    /// All but `initial` and `full`: how often labels are made; once if left out.
+    /// `rpp`, `boxes` and `close-up`: how often labels are made; once if left out.
     #[serde(default = "one")]
     pub rounds: usize,
+    /// Scored are the outlines of a labeller, which learns from the same masks, in close-ups of what the model
+    /// finds.
+    #[serde(default)]
+    pub second_look: bool,
     /// Changes of this row, after those of all.
     #[serde(default)]
     pub set: Vec<String>,
@@ -72,6 +76,8 @@ pub struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
+    /// Boxes alone: the checkpoint that all begin with. Only with a second look.
+    Rec,
     /// The sample's masks.
     Initial,
     /// These, and labels picked as in the paper.
@@ -95,6 +101,7 @@ pub struct Comparison {
 impl Method {
     pub fn name(self) -> &'static str {
         match self {
+            Self::Rec => "rec",
             Self::Initial => "initial",
             Self::Rpp => "rpp",
             Self::Boxes => "boxes",
@@ -133,10 +140,14 @@ impl TableFile {
             if self.rows[..place].iter().any(|other| other.name == *name) {
                 return Err(format!("there are two rows `{name}`"));
             }
-            if row.rounds == 0 {
-                return Err(format!("row `{name}`: rounds 0, expected 1 or more"));
+            if let Some(problem) = row.problem() {
+                return Err(format!("row `{name}`: {problem}"));
             }
-            let expected = if row.method == Method::Full { 100..=100 } else { 1..=99 };
+            let expected = match row.method {
+                Method::Full => 100..=100,
+                Method::Rec => 1..=100,
+                _ => 1..=99,
+            };
             if !expected.contains(&row.ratio) {
                 let (low, high) = (expected.start(), expected.end());
                 return Err(format!("row `{name}`: ratio {}, expected {low} to {high}", row.ratio));
@@ -174,12 +185,48 @@ impl Row {
     /// Whether it has nothing of its own but the share of masks and the method.
     pub fn is_plain(&self) -> bool {
         let picked_plainly = self.threshold.is_none() && self.quality.is_none() && !self.weights;
-        self.set.is_empty() && picked_plainly && self.expressions.is_first() && self.rounds == 1
+        let asked_plainly = self.expressions.is_first() && !self.second_look;
+        self.set.is_empty() && picked_plainly && asked_plainly && self.rounds == 1
+    }
+
+    /// What does not go together.
+    fn problem(&self) -> Option<String> {
+        let method = self.method.name();
+        let by_quality = matches!(self.method, Method::Boxes | Method::CloseUp);
+        let asks = self.weights || !self.expressions.is_first() || self.quality.is_some();
+        let known = |seed: &u64| self.seeds.iter().filter(|other| *other == seed).count() == 1;
+        if self.rounds == 0 {
+            Some("rounds 0, expected 1 or more".to_owned())
+        } else if self.rounds > 1 && !by_quality && self.method != Method::Rpp {
+            Some(format!("`rounds` is for labels, which `{method}` doesn't make"))
+        } else if self.threshold.is_some() && self.method != Method::Rpp {
+            Some(format!("`threshold` is for rpp, not for `{method}`"))
+        } else if asks && !by_quality {
+            Some(format!(
+                "`quality`, `weights` and `expressions` are for boxes and close-up, not for `{method}`"
+            ))
+        } else if let Some(threshold) = self.threshold.filter(|value| !(0.0..=2.0).contains(value)) {
+            Some(format!("threshold {threshold}, expected 0 to 2"))
+        } else if let Some(quality) = self.quality.filter(|value| !(0.0..=1.0).contains(value)) {
+            Some(format!("quality {quality}, expected 0 to 1"))
+        } else if self.method == Method::Rec && !self.second_look {
+            Some("`rec` outlines nothing; it takes second_look = true".to_owned())
+        } else if self.seeds.is_empty() || !self.seeds.iter().all(known) {
+            Some(format!("seeds {:?}, expected some, each once", self.seeds))
+        } else {
+            None
+        }
+    }
+
+    pub fn method_name(&self) -> String {
+        let second = if self.second_look { " + second look" } else { "" };
+        format!("{}{second}", self.method.name())
     }
 
     pub fn supervision(&self) -> Supervision {
         let labels = |method| Supervision::Labels { method, rounds: self.rounds };
         match self.method {
+            Method::Rec => Supervision::Boxes,
             Method::Initial => Supervision::Sample,
             Method::Full => Supervision::Full,
             Method::Rpp => {
@@ -227,6 +274,12 @@ mod tests {
             (format!("{head}{row}ratio = 100\n"), "row `a`: ratio 100, expected 1 to 99"),
             (format!("{head}{row}ratio = 5\n{row}ratio = 5\n"), "there are two rows `a`"),
             (format!("{head}{row}ratio = \"x\"\n"), "row[0].ratio"),
+            (format!("{head}{row}ratio = 5\nthreshold = 0.2\n"), "`threshold` is for rpp"),
+            (
+                format!("{head}{}ratio = 5\n", row.replace("initial", "rec")),
+                "row `a`: `rec` outlines nothing; it takes second_look = true",
+            ),
+            (format!("{head}{}ratio = 5\n", row.replace("[1]", "[1, 1]")), "seeds [1, 1], expected some"),
             (
                 format!("{head}{row}ratio = 5\n[[compare]]\nof = \"a\"\nwith = \"b\"\n"),
                 "`b`, which is no row",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::csv::{lines, read};
 use super::{Cell, LabelRow};
 use crate::experiment::store::write_text;
-use crate::experiment::{ExperimentError, SplitScores, SummaryRow};
+use crate::experiment::{ExperimentError, SplitScores, SummaryRow, Trained};
 
 /// A cell on one split. Scores are percentages in the standard protocol; `blind`, `permuted` and `ceiling`
 /// are mIoU.
@@ -39,8 +39,8 @@ pub struct RawRow {
     pub label_iou: Option<f64>,
     pub label_p50: Option<f64>,
     pub label_p90: Option<f64>,
-    /// Of the last training.
-    pub steps: usize,
+    /// Of the last training; none where a second look is scored.
+    pub steps: Option<usize>,
     pub seconds: f64,
     /// What its last fifth brought on `val`.
     pub late_gain: Option<f64>,
@@ -142,7 +142,8 @@ impl Results {
         cells.extend(new);
         let mut curves = self.curves()?;
         curves.retain(|old| is_other(&old.row, old.seed));
-        curves.extend(found.training.curve.iter().map(|&(steps, miou)| CurvePoint {
+        let curve = found.training.iter().flat_map(|training| &training.curve);
+        curves.extend(curve.map(|&(steps, miou)| CurvePoint {
             row: cell.row.name.clone(),
             seed: cell.seed,
             steps,
@@ -170,7 +171,7 @@ fn raw(cell: &Cell<'_>, found: &SummaryRow, split: &SplitScores, seconds: f64) -
         row: cell.row.name.clone(),
         group: cell.row.group.clone(),
         dataset: cell.row.dataset.clone(),
-        method: cell.row.method.name().to_owned(),
+        method: cell.row.method_name(),
         ratio: cell.row.ratio,
         seed: cell.seed,
         split: split.split.clone(),
@@ -192,9 +193,9 @@ fn raw(cell: &Cell<'_>, found: &SummaryRow, split: &SplitScores, seconds: f64) -
         label_iou: labels.and_then(|labels| labels.iou),
         label_p50: labels.and_then(|labels| labels.p50),
         label_p90: labels.and_then(|labels| labels.p90),
-        steps: found.training.steps,
+        steps: found.training.as_ref().map(|training| training.steps),
         seconds,
-        late_gain: found.training.late_gain(),
+        late_gain: found.training.as_ref().and_then(Trained::late_gain),
         step: cell.arm.evaluation.name(),
         command: format!("partial-res table --only {}", cell.name()),
     }

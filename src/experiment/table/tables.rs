@@ -40,19 +40,22 @@ pub fn overview(rows: &[&Row], file: &TableFile, cells: &[RawRow]) -> Table {
     for &row in rows {
         let found = of(row, cells);
         let on_val: Vec<&&RawRow> = found.iter().filter(|cell| cell.split == SPLIT).collect();
-        let steps = spread(&found, SPLIT, |cell| Some(cell.steps as f64));
+        let steps = spread(&found, SPLIT, |cell| cell.steps.map(|steps| steps as f64));
         let mut line = vec![
             row.name.clone(),
             row.dataset.clone(),
             row.ratio.to_string(),
-            row.method.name().to_owned(),
+            row.method_name(),
             format!("{} of {}", on_val.len(), row.seeds.len()),
             steps.map_or("-".to_owned(), |steps| format!("{:.0}", steps.mean)),
         ];
         line.extend(splits.iter().map(|split| Spread::text(spread(&found, split, |cell| cell.miou))));
         // Beside full supervision with the same changes, such as more steps; else with none.
         let full_with = |set: &[String]| {
-            let full = |other: &&Row| other.method == Method::Full && other.dataset == row.dataset;
+            let full = |other: &&Row| {
+                other.method == Method::Full
+                    && (&other.dataset, other.second_look) == (&row.dataset, row.second_look)
+            };
             file.rows.iter().filter(full).find(|other| other.set == set)
         };
         let full = full_with(&row.set).or_else(|| full_with(&[]));
@@ -73,8 +76,11 @@ pub fn overview(rows: &[&Row], file: &TableFile, cells: &[RawRow]) -> Table {
             label(|cell| cell.label_p90),
         ]);
         line.push(label(|cell| cell.late_gain));
-        let flat = on_val.iter().filter(|cell| cell.late_gain.is_some_and(|gain| gain.abs() <= FLAT)).count();
-        line.push(format!("{flat} of {}", on_val.len()));
+        let gains: Vec<f64> = on_val.iter().filter_map(|cell| cell.late_gain).collect();
+        line.push(match gains.len() {
+            0 => "-".to_owned(),
+            count => format!("{} of {count}", gains.iter().filter(|gain| gain.abs() <= FLAT).count()),
+        });
         table.row(line);
     }
     table
