@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use partial_res::data::Dataset;
+use partial_res::data::{Dataset, INSTANCES};
 use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write_json};
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
@@ -90,15 +90,9 @@ pub fn run(args: EvalArgs) -> Result<()> {
     let written = args.predictions.as_deref().filter(|_| world().is_root());
     let mut predictions = written.map(PredictionWriter::create).transpose()?;
     let mut reports = Vec::new();
-    let mut opened: Option<Dataset> = None;
-    for split in splits {
-        let dataset = match &opened {
-            Some(dataset) => dataset.split(split)?,
-            None => Dataset::open(&config.data, "instances.json", split)?,
-        };
-        let asked = Arc::new(dataset.split(split)?.with_vocabulary(checkpoint.vocabulary.clone()));
+    for dataset in Dataset::open_splits(&config.data, INSTANCES, splits)? {
+        let asked = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
         warn_of_unknown_words(&asked, &log)?;
-        opened = Some(dataset);
         let options = EvalOptions {
             batch_size: args.batch_size.get(),
             workers: config.data.workers,

@@ -28,7 +28,7 @@ use partial_res::parallel::world;
 #[derive(Parser)]
 #[command(
     name = "partial-res",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), ", code ", env!("PARTIAL_RES_CODE")),
     after_help = "Without any data, `partial-res train` makes a small data set and learns on it in minutes."
 )]
 pub struct Cli {

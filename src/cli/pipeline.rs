@@ -163,6 +163,9 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     let place =
         Workplace { store: &store, device: &device, log: &log, stop: &|| stop.load(Ordering::Relaxed) };
     let plan = Plan::new(arms.iter().map(|(_, arm)| &arm.evaluation), &store)?;
+    if plan.probed().is_some() {
+        log.line("measuring how fast trainings will be")?;
+    }
     let speed = plan.probed().map(|training| rows_per_second(training, &place)).transpose()?;
     say(plan.table(&store, speed)?)?;
     if let Some([fewest, most, epoch_steps]) = plan.unequal_steps() {

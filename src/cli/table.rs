@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Result, ensure};
 use clap::Args;
 use partial_res::experiment::table::{Filled, Results, TableFile, cells, fill, judge_labels, render};
-use partial_res::experiment::{Plan, State, StepStore, Workplace, in_order};
+use partial_res::experiment::{Plan, StepStore, Workplace, in_order};
 use partial_res::report::{Log, Table};
 
 use super::shared::{DeviceArgs, make_shapes, say, signals};
@@ -64,14 +64,15 @@ pub fn run(args: &TableArgs) -> Result<()> {
     let store = StepStore::new(&args.store)?;
     let wanted = cells(&file, &args.sets, &args.only)?;
     if args.list {
-        let mut table = Table::new(["cell", "steps done", "of", "evaluation", "result"]);
+        let mut table = Table::new(["cell", "steps done", "of", "by other code", "evaluation", "result"]);
         for cell in &wanted {
             let plan = Plan::new([&cell.arm.evaluation], &store)?;
-            let done = plan.steps.iter().filter(|(_, state)| *state == State::Done).count();
+            let [done, other] = plan.done(&store)?;
             table.row([
                 cell.name(),
                 done.to_string(),
                 plan.steps.len().to_string(),
+                other.to_string(),
                 cell.arm.evaluation.name(),
                 if results.has(cell)? { "there" } else { "missing" }.to_owned(),
             ]);
@@ -92,7 +93,9 @@ pub fn run(args: &TableArgs) -> Result<()> {
     let place =
         Workplace { store: &store, device: &device, log: &log, stop: &|| stop.load(Ordering::Relaxed) };
     let all = in_order(wanted.iter().map(|cell| &cell.arm.evaluation));
-    log.line(format!("{} cells, {} steps", wanted.len(), all.len()))?;
+    let [done, other] = Plan::new(&all, &store)?.done(&store)?;
+    let other = if other > 0 { format!(", {other} of these by other code") } else { String::new() };
+    log.line(format!("{} cells, {} steps, {done} done{other}", wanted.len(), all.len()))?;
     let filled = fill(&wanted, &place, &results, &|cell| {
         judge_labels(&file, &every, &store, &results)?;
         let page = render(&file, &results)?;

@@ -65,6 +65,14 @@ impl Dataset {
         Ok(Self { annotations, whole, split, files, images, vocabulary, max_words, label_fields, labels })
     }
 
+    /// Several splits of a file, which is read once. All are looked for before any is used.
+    pub fn open_splits(config: &DataConfig, file: &str, splits: &[String]) -> Result<Vec<Self>, DataError> {
+        let Some((first, others)) = splits.split_first() else { return Ok(Vec::new()) };
+        let first = Self::open(config, file, first)?;
+        let others: Vec<Self> = others.iter().map(|split| first.split(split)).collect::<Result<_, _>>()?;
+        Ok([first].into_iter().chain(others).collect())
+    }
+
     /// Another split of the same file, which is not read again.
     pub fn split(&self, split: &str) -> Result<Self, DataError> {
         let vocabulary = Arc::clone(&self.vocabulary);

@@ -52,6 +52,11 @@ pub enum ExperimentError {
     )]
     OtherData { rec: String, res: String },
 
+    #[error(
+        "the sample has {records} masks, and to learn from them which labels are good takes {least}; take a larger ratio, labels by rpp, or all labels (quality 0, without weights)"
+    )]
+    FewMasks { records: usize, least: usize },
+
     #[error("{ratio} % is no share to label; expected 1 to 99 (--full adds the fully supervised model)")]
     Ratio { ratio: u32 },
 

@@ -228,14 +228,8 @@ impl Workplace<'_> {
         let second = second.transpose()?;
         let log = Log::bars().with_file(&claim.folder.join("log.txt"))?;
         let mut splits = Vec::new();
-        let mut whole: Option<Dataset> = None;
-        for split in &evaluation.splits {
-            let dataset = match &whole {
-                Some(dataset) => dataset.split(split)?,
-                None => Dataset::open(&config.data, INSTANCES, split)?,
-            };
-            let asked = Arc::new(dataset.split(split)?.with_vocabulary(checkpoint.vocabulary.clone()));
-            whole = Some(dataset);
+        for dataset in Dataset::open_splits(&config.data, INSTANCES, &evaluation.splits)? {
+            let asked = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
             let options = EvalOptions {
                 batch_size: BATCH,
                 workers: config.data.workers,

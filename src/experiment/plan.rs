@@ -54,6 +54,17 @@ impl Plan {
         (shortest < most).then(|| [shortest, most, most / longest.config.train.epochs.max(1)])
     }
 
+    /// Steps that are done, and how many of them by a program with other code than this one's ([`CODE`]).
+    pub fn done(&self, store: &StepStore) -> Result<[usize; 2], ExperimentError> {
+        let mut counts = [0; 2];
+        for (step, _) in self.steps.iter().filter(|(_, state)| *state == State::Done) {
+            let code = store.done(step)?.and_then(|done| done.code);
+            counts[0] += 1;
+            counts[1] += usize::from(code.is_some_and(|code| code != CODE));
+        }
+        Ok(counts)
+    }
+
     /// A row for each step; with the speed of training, minutes too.
     pub fn table(&self, store: &StepStore, rows_per_second: Option<f64>) -> Result<Table, ExperimentError> {
         let mut table = Table::new(["step", "folder", "", "epochs", "steps", "minutes"]);

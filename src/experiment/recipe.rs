@@ -11,7 +11,7 @@ use super::work::{
     best_weights, elsewhere,
 };
 use crate::config::{Config, ConfigError, Task};
-use crate::pseudo::{self, Method, sha256};
+use crate::pseudo::{self, LEAST_EXAMPLES, Method, sha256};
 
 /// One experiment: a network and how it is trained, the share of masks, the seed.
 #[derive(Clone, Debug)]
@@ -118,6 +118,7 @@ impl Recipe {
             Supervision::Sample => (Some(Annotated::Some(sample()?)), None),
             Supervision::Labels { method, rounds } => {
                 let sample = sample()?;
+                self.can_calibrate(method)?;
                 let mut pick = self.pick(&sample, &sample, method);
                 for _ in 1..rounds {
                     pick = self.pick(&sample, &pick, method);
@@ -145,6 +146,19 @@ impl Recipe {
             splits: self.res.data.test_splits.clone(),
         })));
         Ok(Arm { training, pick, evaluation })
+    }
+
+    /// Whether the sample is large enough to learn from it which labels are good: better now than after hours.
+    fn can_calibrate(&self, method: LabelMethod) -> Result<(), ExperimentError> {
+        let by = match method {
+            LabelMethod::Rpp { .. } => return Ok(()),
+            LabelMethod::Boxes(by) | LabelMethod::CloseUp(by) => by,
+        };
+        let records = (self.source.referents * self.ratio as usize).div_ceil(100);
+        if records < LEAST_EXAMPLES && (by.quality > 0.0 || by.weights) {
+            return Err(ExperimentError::FewMasks { records, least: LEAST_EXAMPLES });
+        }
+        Ok(())
     }
 
     /// The model of step 1.
