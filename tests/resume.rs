@@ -231,8 +231,11 @@ fn a_signal_finishes_the_step_saves_and_says_so() {
     let straight = straight(folder.path(), &config);
     let (mut child, run) = start(folder.path(), &config);
     for signal in ["-TERM", "-INT"] {
-        let signalled = Command::new("kill").args([signal, &child.id().to_string()]).status();
-        assert!(signalled.expect("kill runs").success());
+        // Twice, as `timeout` does: it signals the command, then the command's group.
+        for _ in 0..2 {
+            let signalled = Command::new("kill").args([signal, &child.id().to_string()]).status();
+            assert!(signalled.expect("kill runs").success());
+        }
         let asked = Instant::now();
         assert!(child.wait().expect("ended").success());
         assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());

@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
@@ -20,6 +21,8 @@ use partial_res::parallel::world;
 use partial_res::report::Log;
 use partial_res::shapes;
 use partial_res::text::Coverage;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// CONFIG and `--set`.
 #[derive(Args, Debug)]
@@ -155,12 +158,22 @@ pub fn make_shapes(config: &Config, log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// SIGINT and SIGTERM ask for a stop after the step; a second one ends at once.
+/// Signals that come together are one: `timeout` tells a command, and then all of its group.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+/// SIGINT and SIGTERM ask for a stop after the step; a later one ends at once.
 pub fn signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let asked = Arc::clone(&stop);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut first: Option<Instant> = None;
+        for _ in signals.forever() {
+            if first.get_or_insert_with(Instant::now).elapsed() > TOGETHER {
+                std::process::exit(130);
+            }
+            asked.store(true, Ordering::Relaxed);
+        }
+    })?;
     Ok(stop)
 }
