@@ -110,3 +110,24 @@ fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
     assert_eq!(json["problems"].as_array().unwrap().len(), report.problems.len());
     assert_eq!(json["problems"][0]["fault"], "annotations");
 }
+
+/// The mixed set has splits for validation that share expressions, by design.
+#[test]
+fn splits_that_only_evaluate_may_share_expressions() {
+    let folder = tempfile::tempdir().unwrap();
+    generated(folder.path());
+    let path = folder.path().join("annotations").join(DATASET).join("instances.json");
+    let mut records: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    // Once before train in the file, once after it.
+    let (val, train) = (records["val"][0].clone(), records["train"][0].clone());
+    let mixed = json!({"a_val": [val, train], "train": records["train"].take(), "val_b": [val, train]});
+    fs::write(&path, mixed.to_string()).unwrap();
+
+    let report = check(folder.path(), Some(DATASET), &BTreeMap::new(), &|_, _| ()).unwrap();
+    let twice = report.problems.iter().map(|found| (found.fault, found.split.as_deref().unwrap()));
+    let expressions = train["expressions"].as_array().unwrap().len();
+    let split = |split| vec![(Fault::Twice, split); expressions];
+    assert_eq!(twice.collect::<Vec<_>>(), [split("train"), split("val_b")].concat());
+    let shared = format!("{} times, two splits", val["expressions"].as_array().unwrap().len());
+    assert!(report.notes.iter().any(|note| note.contains(&shared)), "{:?}", report.notes);
+}

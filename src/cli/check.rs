@@ -14,8 +14,9 @@ use super::shared::say;
 /// Look through annotations and images and list everything that is missing or broken
 ///
 /// Unusable records, boxes beyond their image, empty masks and expressions, the same object and
-/// expression in two splits, images that are missing, undecodable or of another size. Ends with
-/// exit code 1 if there is any. An image in two splits is a note.
+/// expression in train and another split, images that are missing, undecodable or of another size.
+/// Ends with exit code 1 if there is any. An image in two splits is a note, and so is an expression in
+/// two splits other than train.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  partial-res check\n  partial-res check --dataset refcoco-unc --json problems.json"

@@ -48,7 +48,7 @@ pub(super) fn look_through(
             Ok((annotations, bad)) => {
                 report.problems.extend(bad.iter().map(|bad| records::unusable(&path, bad)));
                 let named = Named { annotations: &annotations, bad: &bad, files: &files, known: &known };
-                report.problems.extend(named.check(uses));
+                named.check(uses, report);
                 annotations
             }
             Err(error) => {

@@ -31,7 +31,7 @@ pub enum Fault {
     EmptyMask,
     /// An expression without a word.
     EmptyExpression,
-    /// The same object and expression in two splits.
+    /// The same object and expression in `train` and another split.
     Twice,
     /// A data source without a pattern for file names.
     NoPattern,
