@@ -1,12 +1,13 @@
 //! What `check` finds in a tree in which everything is wrong once.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use partial_res::config::Config;
 use partial_res::data::check::{Fault, check};
 use partial_res::shapes::{ShapesConfig, generate};
+use partial_res::text::WordVectors;
 use serde_json::{Value, json};
 
 const DATASET: &str = "refshapes-unc";
@@ -69,7 +70,7 @@ fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
     fs::write(path.with_file_name("instances_sample_5.json"), "{\"train\": [").unwrap();
     fs::write(path.with_file_name("vocabulary.json"), "{\"the\": 7}").unwrap();
 
-    let report = check(&root, Some(DATASET), &BTreeMap::new(), &|_, _| ()).unwrap();
+    let report = check(&root, Some(DATASET), &Config::default(), &|_, _| ()).unwrap();
     let found = |fault| -> Vec<(Option<&str>, Option<usize>, &str)> {
         let of_kind = report.problems.iter().filter(|finding| finding.fault == fault);
         of_kind.map(|f| (f.split.as_deref(), f.record, f.found.as_str())).collect()
@@ -97,8 +98,9 @@ fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
     assert_eq!(found(Fault::Annotations).len(), 1);
     assert_eq!(found(Fault::Vocabulary).len(), 1);
     assert_eq!(found(Fault::NoPattern), []);
-    assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+    assert_eq!(report.notes.len(), 2, "{:?}", report.notes);
     assert!(report.notes[0].contains("1 images are in each of train, val"), "{:?}", report.notes);
+    assert!(report.notes[1].contains("no word vectors"), "{:?}", report.notes);
 
     let done = program(&["check", "--dataset", DATASET, "--json", "problems.json"]).assert().code(1);
     let said = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
@@ -109,4 +111,58 @@ fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
         serde_json::from_slice(&fs::read(folder.path().join("problems.json")).unwrap()).unwrap();
     assert_eq!(json["problems"].as_array().unwrap().len(), report.problems.len());
     assert_eq!(json["problems"][0]["fault"], "annotations");
+}
+
+/// The mixed set has splits for validation that share expressions, by design.
+#[test]
+fn splits_that_only_evaluate_may_share_expressions() {
+    let folder = tempfile::tempdir().unwrap();
+    generated(folder.path());
+    let path = folder.path().join("annotations").join(DATASET).join("instances.json");
+    let mut records: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    // Once before train in the file, once after it.
+    let (val, train) = (records["val"][0].clone(), records["train"][0].clone());
+    let mixed = json!({"a_val": [val, train], "train": records["train"].take(), "val_b": [val, train]});
+    fs::write(&path, mixed.to_string()).unwrap();
+
+    let report = check(folder.path(), Some(DATASET), &Config::default(), &|_, _| ()).unwrap();
+    let twice = report.problems.iter().map(|found| (found.fault, found.split.as_deref().unwrap()));
+    let expressions = train["expressions"].as_array().unwrap().len();
+    let split = |split| vec![(Fault::Twice, split); expressions];
+    assert_eq!(twice.collect::<Vec<_>>(), [split("train"), split("val_b")].concat());
+    let shared = format!("{} times, two splits", val["expressions"].as_array().unwrap().len());
+    assert!(report.notes.iter().any(|note| note.contains(&shared)), "{:?}", report.notes);
+}
+
+#[test]
+fn word_vectors_must_be_those_of_the_vocabulary() {
+    let folder = tempfile::tempdir().unwrap();
+    generated(folder.path());
+    let beside = folder.path().join("annotations").join(DATASET);
+    let checked = |config: &Config| check(folder.path(), Some(DATASET), config, &|_, _| ()).unwrap();
+    let found = |bytes: &[u8]| {
+        fs::write(beside.join("word_vectors.safetensors"), bytes).unwrap();
+        let problems = checked(&Config::default()).problems.into_iter();
+        problems.map(|finding| (finding.fault, finding.found)).collect::<Vec<_>>()
+    };
+    let vectors = |rows| WordVectors::new(rows, 2, vec![0.5; 2 * rows]).unwrap().to_safetensors().unwrap();
+    let vocabulary = fs::read(beside.join("vocabulary.json")).unwrap();
+    let words = serde_json::from_slice::<Value>(&vocabulary).unwrap().as_object().unwrap().len();
+
+    assert_eq!(found(&vectors(words)), []);
+    let other = found(&vectors(words + 1));
+    assert!(other.len() == 1 && other[0].0 == Fault::WordVectors, "{other:?}");
+    assert!(
+        other[0].1.contains(&format!("for {} words, the vocabulary has {words};", words + 1)),
+        "{other:?}"
+    );
+    let broken = found(b"broken");
+    assert!(broken.len() == 1 && broken[0].0 == Fault::WordVectors, "{broken:?}");
+
+    // None at all are missed where the table does not learn.
+    fs::remove_file(beside.join("word_vectors.safetensors")).unwrap();
+    let frozen = Config::default();
+    assert!(checked(&frozen).notes[0].contains("no word vectors") && checked(&frozen).problems.is_empty());
+    let trainable = frozen.with(&["model.language.trainable_words=true".to_owned()]).unwrap();
+    assert!(checked(&trainable).notes.is_empty());
 }

@@ -9,10 +9,12 @@ use partial_res::data::Annotations;
 /// ref_id, ann_id, image_id, split, sentences.
 type Ref = (u64, u64, u64, &'static str, &'static [&'static str]);
 
-const REFS: [Ref; 3] = [
-    (0, 10, 7, "train", &["the ape", "left ape"]),
-    (1, 11, 7, "val", &["caf\u{e9} table", "round table"]),
+/// With sentences that have no word.
+const REFS: [Ref; 4] = [
+    (0, 10, 7, "train", &["the ape", "", "left ape"]),
+    (1, 11, 7, "val", &["caf\u{e9} table", "?", "round table"]),
     (2, 12, 8, "testA", &["man"]),
+    (3, 99, 7, "train", &["..."]),
 ];
 
 /// As Python 2 writes `[{…}, …]`: text of bytes, long integers where `protocol` is 0.
@@ -89,8 +91,10 @@ fn train_goes_by_referent_and_the_rest_by_expression() {
         let folder = tempfile::tempdir().unwrap();
         let report = convert(folder.path(), &pickle(protocol, &REFS), COCO).unwrap();
         let counts = |expressions, referents, images| Counts { expressions, referents, images };
-        let splits = [("train", counts(2, 1, 1)), ("val", counts(2, 1, 1)), ("testA", counts(1, 1, 1))];
+        let splits = [("train", counts(4, 2, 1)), ("val", counts(3, 1, 1)), ("testA", counts(1, 1, 1))];
         assert_eq!(report.splits, splits.map(|(name, counts)| (name.to_owned(), counts)));
+        assert_eq!(report.wordless, 3);
+        assert!(report.to_string().contains("left out of the file: 3"), "{report}");
         assert!(report.to_string().contains("val is published with 10834 expressions"), "{report}");
 
         let annotations = Annotations::read(&folder.path().join("instances.json")).unwrap();

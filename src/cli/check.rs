@@ -13,9 +13,10 @@ use super::shared::say;
 
 /// Look through annotations and images and list everything that is missing or broken
 ///
-/// Unusable records, boxes beyond their image, empty masks and expressions, the same object and
-/// expression in two splits, images that are missing, undecodable or of another size. Ends with
-/// exit code 1 if there is any. An image in two splits is a note.
+/// Vocabularies and word vectors that don't fit each other, unusable records, boxes beyond their image,
+/// empty masks and expressions, the same object and expression in train and another split, images that
+/// are missing, undecodable or of another size. Ends with exit code 1 if there is any. An image in two
+/// splits is a note, and so are an expression in two splits other than train and absent word vectors.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  partial-res check\n  partial-res check --dataset refcoco-unc --json problems.json"
@@ -40,7 +41,8 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs) -> Result<()> {
     let start = Instant::now();
-    let data = Config::default().with(&args.sets)?.data;
+    let config = Config::default().with(&args.sets)?;
+    let data = &config.data;
     let set_dataset = args.sets.iter().any(|set| set.starts_with("data.dataset=")).then_some(&data.dataset);
     let dataset = args.dataset.as_ref().or(set_dataset);
     let log = Log::stdout();
@@ -50,7 +52,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         bar.advance(1);
     };
     let root = args.root.as_ref().unwrap_or(&data.root);
-    let report = check(root, dataset.map(String::as_str), &data.images, &progress)?;
+    let report = check(root, dataset.map(String::as_str), &config, &progress)?;
     bar.finish();
     say(files(&report).to_string().trim_end())?;
     report.notes.iter().try_for_each(|note| say(format!("note: {note}")))?;

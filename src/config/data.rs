@@ -80,7 +80,8 @@ pub struct DataConfig {
     /// Not in the reference: fields of the records whose values are classes for a pretext task, such
     /// as `category_id`.
     pub labels: Vec<String>,
-    /// Threads that prepare batches; 0 means one per core. No influence on the result.
+    /// Threads that prepare batches, each with a batch in memory; 0 means as many as compute (`--threads`,
+    /// `RAYON_NUM_THREADS`, else one per core), but at most 16. No influence on the result.
     pub workers: usize,
     /// Training skips at most this many unreadable images in an epoch, then stops.
     pub max_bad: usize,

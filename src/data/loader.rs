@@ -7,6 +7,9 @@ use std::thread::JoinHandle;
 
 use super::{Batch, DataError, Dataset, Plan, Preparation, Sample, Skipped};
 
+/// Threads where none are asked for: each has a batch in memory, and some machines have hundreds of cores.
+const MOST_WORKERS: usize = 16;
+
 /// Prepares the batches of a plan. Neither their content nor their order depends on the number of
 /// threads. Dropping it ends the threads.
 pub struct Loader {
@@ -103,7 +106,7 @@ impl Drop for StopOnPanic<'_> {
 
 impl Loader {
     /// Starts at batch `start` of the plan (a resumed epoch; 0 else), with `workers` threads (0:
-    /// one per core).
+    /// as many as compute, but at most 16).
     ///
     /// With `max_bad`, rows whose image can't be read are left out of their batch
     /// ([`Batch::skipped`]) until that many images were bad; without, the first is an error.
@@ -115,8 +118,8 @@ impl Loader {
         workers: usize,
         max_bad: Option<usize>,
     ) -> Self {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = if workers == 0 { cores() } else { workers }.min(plan.len().max(1));
+        let own = || rayon::current_num_threads().min(MOST_WORKERS);
+        let workers = if workers == 0 { own() } else { workers }.min(plan.len().max(1));
         let shared = Arc::new(Shared {
             dataset,
             plan,

@@ -54,8 +54,9 @@ impl Scaled {
     /// or of their masks if those are given and not empty.
     ///
     /// `uniform` draws from [0, 1): the factor, then x and y of each crop tried. Where the
-    /// reference moves the box by another crop than the image (33a) or forgets the size of an
-    /// image that it leaves alone (33b), this doesn't: 33b is a plain resize.
+    /// reference moves the box by another crop than the image (33a), forgets the size of an
+    /// image that it leaves alone (33b) or takes a crop for good that misses the box on both axes (33e),
+    /// this doesn't: 33b is a plain resize.
     pub fn jitter(
         original: Size,
         image_size: usize,
@@ -208,4 +209,19 @@ impl Object {
 /// Pixels set.
 fn count(pixels: &[u8]) -> usize {
     pixels.iter().map(|&pixel| usize::from(pixel)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quirk 33e: two negative sides would multiply to thirteen times the box.
+    #[test]
+    fn a_crop_that_misses_the_box_on_both_axes_keeps_nothing_of_it() {
+        // The factor, a crop from the far corner, and one from the corner where the box is.
+        let mut draws = [0.0, 0.99, 0.99, 0.0, 0.0].into_iter();
+        let uniform = || draws.next().unwrap();
+        let frame = Scaled::jitter((64, 64), 64, [1.4, 1.4], &[[0.0, 0.0, 4.0, 4.0]], &[], uniform);
+        assert_eq!(frame.offset(), (0.0, 0.0));
+    }
 }

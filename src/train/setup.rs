@@ -20,6 +20,8 @@ use crate::text::Vocabulary;
 /// The file that evaluation reads.
 const ALL_RECORDS: &str = "instances.json";
 const WORD_TABLE: &str = "lan_enc.embedding.weight";
+const RANDOM_WORDS: &str = "WARNING: the word table is random and frozen: no word vectors lie beside the \
+    annotations, and no checkpoint to begin from has the same vocabulary; `cargo convert vectors` makes them";
 
 impl Trainer {
     /// A new training in `run`. With `train.finetune_from` it begins from that checkpoint's
@@ -36,10 +38,10 @@ impl Trainer {
         let log = if world().is_root() { log.with_file(&run.log())? } else { log };
         let trainer =
             Self::assemble(config, run, train, val, device, log, |config, train, parameters, log| {
+                let mut random_words = !config.model.language.trainable_words;
                 if let Some(vectors) = train.word_vectors()? {
                     load_word_vectors(config, &vectors, parameters, train.vocabulary())?;
-                } else if !config.model.language.trainable_words {
-                    log.line("no word vectors beside the annotations: the frozen word table is random")?;
+                    random_words = false;
                 }
                 if let Some(path) = &config.train.backbone {
                     let count = load_backbone(path, parameters)?;
@@ -51,6 +53,10 @@ impl Trainer {
                     let transfer =
                         finetune(parameters, &checkpoint, weights, &config.model, train.vocabulary())?;
                     log.line(transfer.to_string())?;
+                    random_words &= transfer.loaded.iter().all(|name| name != WORD_TABLE);
+                }
+                if random_words {
+                    log.line(RANDOM_WORDS)?;
                 }
                 Ok(())
             })?;

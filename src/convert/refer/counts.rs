@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::refs::Ref;
 
-/// How much a split holds.
+/// How much a split holds as REFER counts: sentences without a word are sentences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     pub expressions: usize,
@@ -14,7 +14,7 @@ impl Counts {
     pub(super) fn of<'a>(refs: impl Iterator<Item = &'a Ref>) -> Self {
         let (mut counts, mut images) = (Self { expressions: 0, referents: 0, images: 0 }, HashSet::new());
         for r in refs {
-            counts.expressions += r.sentences.len();
+            counts.expressions += r.sentences.len() + r.wordless;
             counts.referents += 1;
             images.insert(r.image_id);
         }

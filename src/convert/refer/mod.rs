@@ -40,6 +40,8 @@ pub struct ReferRequest<'a> {
 pub struct ReferReport {
     pub out: PathBuf,
     pub splits: Vec<(String, Counts)>,
+    /// Sentences without a word, which are counted but not written.
+    pub wordless: usize,
     /// Splits whose published counts are known and other.
     pub differing: Vec<(String, Counts)>,
     /// Splits whose published counts are known and equal.
@@ -61,7 +63,8 @@ struct Record<'a> {
 }
 
 /// Reads both and writes `out`: in `train` a record for each referent with all its expressions, in
-/// the other splits a record for each expression (quirk 57).
+/// the other splits a record for each expression (quirk 57). Sentences without a word are left out: a
+/// file with a record that has no others could not be read.
 pub fn convert_refer(request: &ReferRequest) -> Result<ReferReport, ConvertError> {
     request.output.check(request.out)?;
     let read = |path: &Path, source| ConvertError::Read { path: path.into(), source };
@@ -109,7 +112,8 @@ pub fn convert_refer(request: &ReferRequest) -> Result<ReferReport, ConvertError
     for (name, counts, published) in known {
         if counts == published { agreeing.push(name) } else { differing.push((name, published)) }
     }
-    Ok(ReferReport { out: request.out.into(), splits, differing, agreeing })
+    let wordless = refs.iter().map(|r| r.wordless).sum();
+    Ok(ReferReport { out: request.out.into(), splits, wordless, differing, agreeing })
 }
 
 fn records<'a>(
@@ -141,10 +145,9 @@ fn records<'a>(
         ann_id: r.ann_id,
         data_source: "coco",
     };
-    Ok(match r.split.as_str() {
-        TRAIN => vec![record(&r.sentences)],
-        _ => r.sentences.chunks(1).map(record).collect(),
-    })
+    // Without a sentence there is no record.
+    let together = if r.split == TRAIN { r.sentences.len().max(1) } else { 1 };
+    Ok(r.sentences.chunks(together).map(record).collect())
 }
 
 impl fmt::Display for ReferReport {
@@ -154,6 +157,13 @@ impl fmt::Display for ReferReport {
             table.row([name.clone(), expressions.to_string(), referents.to_string(), images.to_string()]);
         }
         write!(f, "{table}")?;
+        if self.wordless > 0 {
+            let count = self.wordless;
+            write!(
+                f,
+                "\nWARNING: sentences without a word, counted above but left out of the file: {count}"
+            )?;
+        }
         if !self.agreeing.is_empty() {
             write!(f, "\nas published: {}", self.agreeing.join(", "))?;
         }

@@ -1,6 +1,7 @@
 //! REFER's list of referents: a pickle of Python 2.
 
 use crate::formats::pickle::{Limits, Node, Pickle, Value};
+use crate::text::words;
 
 /// A referent as REFER has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +10,10 @@ pub(super) struct Ref {
     pub ann_id: u64,
     pub image_id: u64,
     pub split: String,
+    /// Those with a word: nothing else can be asked.
     pub sentences: Vec<String>,
+    /// How many others there are.
+    pub wordless: usize,
 }
 
 /// Reads `[{ref_id, ann_id, image_id, split, sentences: [{sent, …}, …], …}, …]`.
@@ -39,15 +43,18 @@ fn referent(pickle: &Pickle, value: Value) -> Result<Ref, String> {
         .items(sentences)
         .ok_or_else(|| format!("sentences is {}, expected a list", pickle.describe(sentences)))?;
     let sentences = sentences.iter().map(|&sentence| text(pickle, get(pickle, sentence, "sent")?));
-    let sentences: Vec<String> = sentences.collect::<Result<_, _>>()?;
+    let mut sentences: Vec<String> = sentences.collect::<Result<_, _>>()?;
     if sentences.is_empty() {
         return Err("it has no sentence".to_owned());
     }
+    let all = sentences.len();
+    sentences.retain(|sentence| !words(sentence).is_empty());
     Ok(Ref {
         ref_id: number("ref_id")?,
         ann_id: number("ann_id")?,
         image_id: number("image_id")?,
         split: text(pickle, get(pickle, value, "split")?)?,
+        wordless: all - sentences.len(),
         sentences,
     })
 }

@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use super::images::Uses;
 use super::records::{self, Named};
 use super::{Counts, Fault, Finding, Report};
+use crate::config::Config;
 use crate::data::dataset::{INSTANCES, dataset_folder};
 use crate::data::{Annotations, DataError, ImageFiles, words};
+use crate::text::Vocabulary;
+
+const NO_VECTORS: &str = "no word vectors (word_vectors.safetensors or word_emb.npz): where the word table is frozen \
+    (model.language.trainable_words=false) it would be random; `cargo convert vectors` makes them";
 
 /// The folders to look through, by name.
 pub(super) fn folders(root: &Path, dataset: Option<&str>) -> Result<Vec<PathBuf>, DataError> {
@@ -28,7 +33,7 @@ pub(super) fn folders(root: &Path, dataset: Option<&str>) -> Result<Vec<PathBuf>
 pub(super) fn look_through(
     root: &Path,
     folder: &Path,
-    patterns: &BTreeMap<String, String>,
+    config: &Config,
     report: &mut Report,
     uses: &mut Uses,
 ) {
@@ -37,19 +42,17 @@ pub(super) fn look_through(
         let found = "is missing; `eval` and `pick` read it";
         report.problems.push(Finding::of_file(Fault::Annotations, &whole, found));
     }
-    if let Err(error) = words::vocabulary(&whole) {
-        report.problems.push(Finding::of_file(Fault::Vocabulary, folder, error));
-    }
     let dataset = folder.file_name().unwrap_or_default().to_string_lossy();
-    let files = ImageFiles::new(&root.join("images"), &dataset, patterns);
+    let files = ImageFiles::new(&root.join("images"), &dataset, &config.data.images);
     let mut known: HashSet<String> = HashSet::new();
+    let mut built = None;
     for path in annotation_files(folder) {
-        let annotations = match Annotations::read_usable(&path) {
+        let (annotations, bad) = match Annotations::read_usable(&path) {
             Ok((annotations, bad)) => {
                 report.problems.extend(bad.iter().map(|bad| records::unusable(&path, bad)));
                 let named = Named { annotations: &annotations, bad: &bad, files: &files, known: &known };
-                report.problems.extend(named.check(uses));
-                annotations
+                named.check(uses, report);
+                (annotations, bad)
             }
             Err(error) => {
                 report.problems.push(Finding::of_file(Fault::Annotations, &path, error));
@@ -57,12 +60,37 @@ pub(super) fn look_through(
             }
         };
         if path == whole {
+            built = bad.is_empty().then(|| Vocabulary::build(annotations.expressions()));
             report.notes.extend(shared_images(&annotations, &files));
             for split in annotations.splits() {
                 known.extend(annotations.records(split).into_iter().flatten().map(str::to_owned));
             }
         }
         report.files.push(counts(&annotations));
+    }
+    check_words(&whole, built, config, report);
+}
+
+/// The vocabulary and the word vectors beside `whole`; without a vocabulary, training takes the one that
+/// is `built` from a whole file.
+fn check_words(whole: &Path, built: Option<Vocabulary>, config: &Config, report: &mut Report) {
+    let folder = whole.parent().unwrap_or(whole);
+    let vocabulary = match words::vocabulary(whole) {
+        Ok(vocabulary) => vocabulary.or(built),
+        Err(error) => {
+            report.problems.push(Finding::of_file(Fault::Vocabulary, folder, error));
+            None
+        }
+    };
+    let rows = match words::vectors(whole) {
+        Ok(Some(vectors)) => vectors.rows(),
+        Ok(None) if config.model.language.trainable_words => return,
+        Ok(None) => return report.notes.push(format!("{}: {NO_VECTORS}", folder.display())),
+        Err(error) => return report.problems.push(Finding::of_file(Fault::WordVectors, folder, error)),
+    };
+    if let Some(words) = vocabulary.map(|vocabulary| vocabulary.len()).filter(|words| *words != rows) {
+        let error = DataError::VectorRows { folder: folder.to_owned(), vectors: rows, words };
+        report.problems.push(Finding::of_file(Fault::WordVectors, folder, error));
     }
 }
 

@@ -4,13 +4,13 @@ mod files;
 mod images;
 mod records;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::DataError;
+use crate::config::Config;
 use images::Uses;
 
 /// What can be wrong.
@@ -21,6 +21,8 @@ pub enum Fault {
     Annotations,
     /// A vocabulary that can't be read.
     Vocabulary,
+    /// Word vectors that can't be read, or not one for each word.
+    WordVectors,
     /// A record whose fields are missing or of the wrong kind.
     Record,
     /// A box without area or beyond the image.
@@ -31,7 +33,7 @@ pub enum Fault {
     EmptyMask,
     /// An expression without a word.
     EmptyExpression,
-    /// The same object and expression in two splits.
+    /// The same object and expression in `train` and another split.
     Twice,
     /// A data source without a pattern for file names.
     NoPattern,
@@ -47,6 +49,7 @@ impl fmt::Display for Fault {
         f.pad(match self {
             Self::Annotations => "annotation file",
             Self::Vocabulary => "vocabulary",
+            Self::WordVectors => "word vectors",
             Self::Record => "unusable record",
             Self::Box => "box",
             Self::BrokenMask => "broken mask",
@@ -118,8 +121,9 @@ pub struct Report {
 }
 
 /// Looks through the annotation files of one data set, or of all under `root/annotations`, and decodes
-/// every image that they name once. `patterns` are those of `data.images`. `progress` is called with
-/// images done and images in all, from several threads.
+/// every image that they name once. `config` says where images are (`data.images`) and whether word vectors
+/// are missed (`model.language.trainable_words`). `progress` is called with images done and images in
+/// all, from several threads.
 ///
 /// Of `instances_*.json`, only records that `instances.json` has not are looked at again.
 ///
@@ -128,13 +132,13 @@ pub struct Report {
 pub fn check(
     root: &Path,
     dataset: Option<&str>,
-    patterns: &BTreeMap<String, String>,
+    config: &Config,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Report, DataError> {
     let mut report = Report::default();
     let mut uses = Uses::default();
     for folder in files::folders(root, dataset)? {
-        files::look_through(root, &folder, patterns, &mut report, &mut uses);
+        files::look_through(root, &folder, config, &mut report, &mut uses);
     }
     report.images = uses.len();
     report.problems.extend(uses.check(progress));

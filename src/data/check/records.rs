@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::images::Uses;
-use super::{Fault, Finding, Spot};
+use super::{Fault, Finding, Report, Spot};
 use crate::data::{Annotations, BadRecord, ImageFiles, Referent};
 use crate::text;
+
+/// The split that is learned from.
+const TRAIN: &str = "train";
 
 /// A record that can't be used at all.
 pub(super) fn unusable(path: &Path, bad: &BadRecord) -> Finding {
@@ -33,10 +36,14 @@ pub(super) struct Named<'a> {
 }
 
 impl Named<'_> {
-    /// What is wrong with the records; notes which images they need.
-    pub fn check(&self, uses: &mut Uses) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    /// Reports what is wrong with the records; notes which images they need.
+    ///
+    /// What is learned must not be asked again. Two splits that only evaluate may share expressions, as the
+    /// mixed set's validation splits do.
+    pub fn check(&self, uses: &mut Uses, report: &mut Report) {
+        let findings = &mut report.problems;
         let mut seen: HashMap<(PathBuf, [u64; 4], String), Spot> = HashMap::new();
+        let mut shared = 0;
         for split in self.annotations.splits() {
             let new = self.new_records(split);
             let own: Vec<Vec<Finding>> =
@@ -53,16 +60,30 @@ impl Named<'_> {
                     let words = text::words(expression).join(" ");
                     let key = (image.clone(), referent.bbox.map(f64::to_bits), words);
                     let first = seen.entry(key).or_insert_with(|| spot.clone());
-                    if first.split != spot.split {
+                    if first.split == spot.split {
+                        continue;
+                    }
+                    if [&first.split, &spot.split].into_iter().any(|split| split == TRAIN) {
                         let found =
                             format!("\"{expression}\" as in {}, record {}", first.split, first.record);
                         findings.push(Finding::at(Fault::Twice, spot.clone(), found));
+                    } else {
+                        shared += 1;
+                    }
+                    if spot.split == TRAIN {
+                        *first = spot.clone();
                     }
                 }
                 uses.add(image, spot, (referent.width, referent.height));
             }
         }
-        findings
+        if shared > 0 {
+            let file = self.annotations.path().display();
+            let note = format!(
+                "{file}: {shared} times, two splits other than {TRAIN} have the same object and expression"
+            );
+            report.notes.push(note);
+        }
     }
 
     /// Usable records that no other file has, with their true indices.
