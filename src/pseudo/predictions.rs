@@ -121,6 +121,13 @@ pub struct Candidate {
     pub agreement: Option<f32>,
 }
 
+impl Candidate {
+    /// Whether there is something to learn from.
+    pub fn has_outline(&self) -> bool {
+        self.projection_term.is_some() && self.mask.area() > 0
+    }
+}
+
 /// A finished file of predictions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
