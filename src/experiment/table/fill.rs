@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Cell, Results};
 use crate::experiment::{ExperimentError, Ran, SummaryRow, Workplace, in_order};
+use crate::report::Lock;
 
 /// Between looks at steps that another process makes, when nothing else is left.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -30,6 +31,12 @@ pub fn fill(
         if !results.has(cell)? {
             left.push(cell);
         }
+    }
+    if !left.is_empty() && results.lock()?.1 == Lock::Unknown {
+        let folder = results.folder.display();
+        place.log.line(format!(
+            "WARNING: the file system of {folder} knows no locks; let no other process work on this table"
+        ))?;
     }
     let mut failed = None;
     while !left.is_empty() {

@@ -1,6 +1,6 @@
 //! `cells.csv`, `curves.csv` and `labels.csv`: what a table is drawn from.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use super::csv::{read, text};
 use super::{Cell, LabelRow};
 use crate::experiment::store::write_text;
 use crate::experiment::{ExperimentError, SplitScores, SummaryRow};
+use crate::report::{Lock, lock_file};
 
 /// A cell on one split; the fields are the columns. Scores are percentages in the standard protocol;
 /// `blind`, `permuted` and `ceiling` are mIoU.
@@ -117,14 +118,13 @@ impl Results {
         write_text(&self.folder.join("cells.csv"), &text(&cells))
     }
 
-    /// Held while files are read and written again.
-    pub(super) fn lock(&self) -> Result<File, ExperimentError> {
+    /// Held while files are read and written again, as far as the file system knows locks.
+    pub(super) fn lock(&self) -> Result<(File, Lock), ExperimentError> {
         std::fs::create_dir_all(&self.folder).map_err(ExperimentError::io(&self.folder))?;
         let path = self.folder.join(".lock");
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = opened.map_err(ExperimentError::io(&path))?;
-        file.lock().map_err(ExperimentError::io(&path))?;
-        Ok(file)
+        let file = lock_file(&path).map_err(ExperimentError::io(&path))?;
+        let lock = Lock::wait(&file);
+        Ok((file, lock))
     }
 }
 
