@@ -263,4 +263,14 @@ fn two_processes_fill_one_table() {
         !folder.join("other/steps").exists()
             || fs::read_dir(folder.join("other/steps")).unwrap().next().is_none()
     );
+    // What fails in one cell is not tried again for the next one that needs it.
+    fs::create_dir_all(folder.join("blocked/steps")).unwrap();
+    for sample in finished(&folder.join("store")).keys().filter(|name| name.starts_with("sample-")) {
+        fs::write(folder.join("blocked/steps").join(sample), "no folder").unwrap();
+    }
+    let blocked = ["table", "table.toml", "--store", "blocked", "--only", "few/1,rpp/1"];
+    let output = program(folder, &blocked).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success() && said.contains("cell few/1 failed and is left out: "), "{said}");
+    assert!(said.contains("cell rpp/1 is left out: it needs sample-"), "{said}");
 }

@@ -35,7 +35,7 @@ enum Written {
 ///
 /// Writes instances_sample_<RATIO>_box_pick.json: the labelled records, then those picked with the
 /// prediction as their mask, every other split as it is; a histogram of what was judged
-/// (.png) and the figures (.provenance.json) beside it.
+/// (.png, where there is a value) and the figures (.provenance.json) beside it.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  partial-res pick --ratio 5 --dataset refcoco-unc\n  partial-res train res/refcoco-unc --finetune-from runs/det_best --set data.train_annotations=instances_sample_5_box_pick.json"
@@ -122,9 +122,14 @@ pub fn run(args: &PickArgs) -> Result<()> {
     let picked = pick(&all, &labelled, &predictions, &out, &options)?;
     say(table(&picked))?;
     say(format!("{}: {} records of {}", out.display(), picked.labelled + picked.kept, picked.split))?;
-    let png = out.with_extension("png");
-    save_picture(&histogram(&args.dataset, &picked).draw()?, &png)?;
-    say(png.display())?;
+    let (png, histogram) = (out.with_extension("png"), histogram(&args.dataset, &picked));
+    if histogram.groups.iter().any(|(_, values)| !values.is_empty()) {
+        save_picture(&histogram.draw()?, &png)?;
+        say(png.display())?;
+    } else if png.exists() {
+        // Of a pick that is replaced.
+        std::fs::remove_file(&png).with_context(|| png.display().to_string())?;
+    }
     if let Some(folder) = &args.draw {
         draw(args, &picked, &predictions, folder)?;
     }

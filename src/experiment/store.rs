@@ -1,6 +1,6 @@
 //! Where steps are kept: a folder each, named after its key.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::work::Work;
 use super::{Done, ExperimentError, Step};
 use crate::data::INSTANCES;
 use crate::pseudo::{pick_file, sample_file};
-use crate::report::{ReportError, write_whole};
+use crate::report::{Lock, ReportError, lock_file, write_whole};
 
 const INPUTS: &str = "inputs.json";
 const DONE: &str = "done.json";
@@ -84,17 +84,14 @@ impl StepStore {
         if path.exists() { read(&path).map(Some) } else { Ok(None) }
     }
 
-    /// The right to make a step; none while another process has it.
+    /// The right to make a step; none while another process has it, as far as the file system knows locks.
     pub fn claim(&self, step: &Step) -> Result<Option<Claim>, ExperimentError> {
         let folder = self.folder(step);
         std::fs::create_dir_all(&folder).map_err(ExperimentError::io(&folder))?;
         let path = folder.join(LOCK);
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let lock = opened.map_err(ExperimentError::io(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(source)) => return Err(ExperimentError::Io { path, source }),
+        let lock = lock_file(&path).map_err(ExperimentError::io(&path))?;
+        if Lock::ask(&lock) == Lock::Busy {
+            return Ok(None);
         }
         let inputs = folder.join(INPUTS);
         if !inputs.exists() {

@@ -61,7 +61,8 @@ impl<'a> Material<'a> {
             .into_par_iter()
             .filter(|&i| self.referents[i].has_mask())
             .map(|i| {
-                let candidate = &self.predictions.referents[i].candidates[self.best(i, None)];
+                let agreed = self.best(i, |candidate| candidate.agreement.unwrap_or(0.0));
+                let candidate = &self.predictions.referents[i].candidates[agreed];
                 let iou = self.true_iou(i, Some(&candidate.mask))?;
                 Ok((candidate, iou.unwrap_or(0.0)))
             })
@@ -70,15 +71,11 @@ impl<'a> Material<'a> {
         Calibration::learn(&examples).ok_or(PseudoError::TooFew { found, expected: LEAST_EXAMPLES })
     }
 
-    /// The candidate of which most is expected, the first of equals; without a calibration the one that
-    /// agrees most with the others.
-    pub fn best(&self, referent: usize, calibration: Option<&Calibration>) -> usize {
+    /// The candidate that is worth most, the first of equals.
+    pub fn best<T: PartialOrd>(&self, referent: usize, worth: impl Fn(&Candidate) -> T) -> usize {
         let candidates = &self.predictions.referents[referent].candidates;
-        let worth = |i: usize| match calibration {
-            Some(calibration) => calibration.expected(&candidates[i]),
-            None => candidates[i].agreement.map_or(0.0, f64::from),
-        };
-        (1..candidates.len()).fold(0, |best, i| if worth(i) > worth(best) { i } else { best })
+        let better = |a: usize, b: usize| worth(&candidates[a]) > worth(&candidates[b]);
+        (1..candidates.len()).fold(0, |best, i| if better(i, best) { i } else { best })
     }
 
     /// IoU of a mask with the true one, 0 without a mask; none where there is no true one.

@@ -32,8 +32,8 @@ pub enum Criterion {
     /// projection term, if that is below the judge's threshold.
     Rpp(Judge),
     /// Not in the paper: of several candidates the one of which [`Calibration`] expects most, if that is
-    /// not below this. 0 keeps all that have an outline, of several the one that agrees most with the
-    /// others.
+    /// not below this. 0 keeps all that have an outline, also where the sample is too small to learn from;
+    /// then the one that agrees most with the others.
     Quality(f64),
 }
 
@@ -50,6 +50,13 @@ pub struct PickOptions {
     pub weights: bool,
     /// Replace a file that is there.
     pub force: bool,
+}
+
+impl PickOptions {
+    /// Whether nothing that has an outline is rejected or counts less.
+    fn keeps_all(&self, quality: f64) -> bool {
+        quality <= 0.0 && !self.weights
+    }
 }
 
 /// What was decided about one referent.
@@ -123,8 +130,11 @@ pub fn pick(
         Criterion::Rpp(_) if predictions.header.method != Method::Greedy => {
             return Err(PseudoError::NotGreedy { path: predictions.path.clone() });
         }
-        Criterion::Quality(quality) if quality > 0.0 || options.weights => Some(material.calibrate()?),
-        Criterion::Rpp(_) | Criterion::Quality(_) => None,
+        Criterion::Rpp(_) => None,
+        Criterion::Quality(quality) => match material.calibrate() {
+            Err(PseudoError::TooFew { .. }) if options.keeps_all(quality) => None,
+            learnt => Some(learnt?),
+        },
     };
     let scene = Scene { material: &material, options, calibration };
     let verdicts: Vec<Verdict> =
@@ -223,9 +233,17 @@ impl Scene<'_> {
         referent: &Referent,
         prediction: &Prediction,
     ) -> Result<(usize, Judgement), PseudoError> {
-        let chosen = self.material.best(prediction.index, self.calibration.as_ref());
+        let all = self.options.keeps_all(quality);
+        let chosen = self.material.best(prediction.index, |candidate| {
+            let worth = match self.calibration {
+                Some(calibration) => calibration.expected(candidate),
+                None => candidate.agreement.map_or(0.0, f64::from),
+            };
+            // Of an outline nothing may be expected either; where all are kept, it is better than none.
+            (all && candidate.has_outline(), worth)
+        });
         let candidate = &prediction.candidates[chosen];
-        if candidate.projection_term.is_none() || candidate.mask.area() == 0 {
+        if !candidate.has_outline() {
             return Ok((chosen, Judgement::nothing()));
         }
         let polygons = match self.options.masks {

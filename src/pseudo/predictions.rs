@@ -3,7 +3,7 @@
 //! The first line is a [`Header`], which says what was labelled with what; then comes a [`Prediction`]
 //! for each referent, in the order of the annotation file.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::PseudoError;
 use crate::data::ImageId;
 use crate::mask::Rle;
-use crate::report::Weights;
+use crate::report::{Lock, Weights};
 
 /// Raised when older programs could misread what is written.
 const FORMAT: u32 = 1;
@@ -121,6 +121,13 @@ pub struct Candidate {
     pub agreement: Option<f32>,
 }
 
+impl Candidate {
+    /// Whether there is something to learn from.
+    pub fn has_outline(&self) -> bool {
+        self.projection_term.is_some() && self.mask.area() > 0
+    }
+}
+
 /// A finished file of predictions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
@@ -193,10 +200,8 @@ impl PredictionLog {
         }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(PseudoError::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
+        if Lock::ask(&file) == Lock::Busy {
+            return Err(PseudoError::Busy { path: path.to_owned() });
         }
         let mut bytes = Vec::new();
         if force {

@@ -1,6 +1,6 @@
 //! The folder of a run.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,6 +8,7 @@ use super::TrainError;
 use crate::checkpoint::Store;
 use crate::config::Config;
 use crate::parallel::world;
+use crate::report::{Lock, lock_file};
 
 /// `runs/<time>_<config>/`: `config.toml`, `log.txt`, `results.csv`, `results.png`, `samples/`,
 /// `checkpoints/`, `lock`.
@@ -69,16 +70,14 @@ impl RunFolder {
         }
     }
 
-    /// Keeps other processes from training in this folder as long as the file is held; nothing where the file
-    /// system knows no locks.
+    /// Keeps other processes from training in this folder as long as the file is held, as far as the file
+    /// system knows locks.
     pub(super) fn lock(&self) -> Result<Option<File>, TrainError> {
         let path = self.path.join("lock");
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = opened.map_err(|source| TrainError::Run { path, source })?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: self.path.clone() }),
-            Err(TryLockError::Error(_)) => Ok(None),
+        let file = lock_file(&path).map_err(|source| TrainError::Run { path, source })?;
+        match Lock::ask(&file) {
+            Lock::Busy => Err(TrainError::Busy { path: self.path.clone() }),
+            Lock::Held | Lock::Unknown => Ok(Some(file)),
         }
     }
 

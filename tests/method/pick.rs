@@ -238,4 +238,37 @@ fn known_boxes_make_the_labels_and_the_sample_says_what_they_are_worth() {
     succeed(&["sample", "--ratio", "1", "--dataset", DATASET], &root);
     let error = fail(&["pick", "--ratio", "1", "--dataset", DATASET], &root);
     assert!(error.contains("to learn what labels are worth takes 20"), "{error}");
+    // Then nothing is known that could be drawn.
+    succeed(&["pick", "--ratio", "1", "--dataset", DATASET, "--quality", "0"], &root);
+    assert!(file(&root, "instances_sample_1_box_pick.json").exists());
+    assert!(!file(&root, "instances_sample_1_box_pick.png").exists());
+}
+
+#[test]
+fn where_all_are_kept_no_outline_is_lost() {
+    let (_folder, root) = data();
+    let all = read(&root, "instances.json");
+    let mut predictions = predictions(&all);
+    for (prediction, referent) in predictions.referents.iter_mut().zip(all.referents("train").unwrap()) {
+        let said = prediction.candidates.remove(0);
+        let nothing = Rle::empty(referent.height, referent.width).unwrap();
+        let agreed = Candidate { mask: nothing, agreement: Some(0.5), ..said.clone() };
+        let projection_term = (said.mask.area() > 0).then_some(0.5);
+        prediction.candidates = vec![agreed, Candidate { projection_term, agreement: Some(0.1), ..said }];
+    }
+    let options = PickOptions {
+        criterion: Criterion::Quality(0.0),
+        masks: Masks::Predicted,
+        weights: false,
+        force: true,
+    };
+    for (ratio, learnt) in [("1", false), ("30", true)] {
+        succeed(&["sample", "--ratio", ratio, "--dataset", DATASET], &root);
+        let labelled = read(&root, &format!("instances_sample_{ratio}.json"));
+        let picked = pick(&all, &labelled, &predictions, &file(&root, "out.json"), &options).unwrap();
+        assert_eq!(picked.calibration.is_some(), learnt, "{ratio} %");
+        let (nothing, outlined): (Vec<_>, Vec<_>) = picked.verdicts.iter().partition(|v| v.referent % 3 == 1);
+        assert_eq!((picked.kept, picked.empty), (outlined.len(), nothing.len()), "{ratio} %");
+        assert!(outlined.iter().all(|verdict| verdict.candidate == 1 && verdict.judgement.kept));
+    }
 }

@@ -61,33 +61,44 @@ pub fn curves(points: &[CurvePoint], rows: &[&str]) -> Result<RgbImage, Experime
     Ok(chart.draw()?)
 }
 
-/// mIoU on `split` against the share of masks, a line for each method. `rows` are cells that differ in
-/// nothing else; `full` ends every line.
+/// mIoU on `split` against the share of masks, a line for each method on each data set. `rows` are cells that
+/// differ in nothing else.
 pub fn efficiency(rows: &[&RawRow], title: &str, split: &str) -> Result<RgbImage, ExperimentError> {
-    let mut methods: BTreeMap<&str, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
+    let lines = shares(rows, split);
+    let mut marks: Vec<f64> = lines.iter().flat_map(|line| &line.points).map(|point| point.0).collect();
+    marks.sort_by(f64::total_cmp);
+    marks.dedup();
+    let y = format!("{split} mIoU, %, mean and spread of the seeds");
+    let chart = Chart { title, x: "share of masks, %", y: &y, marks: Some(&marks), lines };
+    Ok(chart.draw()?)
+}
+
+/// The lines of [`efficiency`]; `full` of a data set ends all of its lines.
+fn shares(rows: &[&RawRow], split: &str) -> Vec<Line> {
+    let mut sets: BTreeMap<&str, BTreeMap<&str, BTreeMap<u32, Vec<f64>>>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.split == split) {
         if let Some(miou) = row.miou {
+            let methods = sets.entry(&row.dataset).or_default();
             methods.entry(&row.method).or_default().entry(row.ratio).or_default().push(miou);
         }
     }
-    let full = methods.remove("full").unwrap_or_default();
-    let mut marks: Vec<f64> =
-        methods.values().chain([&full]).flat_map(|line| line.keys()).map(|&r| f64::from(r)).collect();
-    marks.sort_by(f64::total_cmp);
-    marks.dedup();
-    if methods.is_empty() {
-        methods.insert("full", BTreeMap::new());
+    let several = sets.len() > 1;
+    let mut lines = Vec::new();
+    for (dataset, mut methods) in sets {
+        let full = methods.remove("full").unwrap_or_default();
+        if methods.is_empty() {
+            methods.insert("full", BTreeMap::new());
+        }
+        lines.extend(methods.into_iter().map(|(method, line)| {
+            let points = line.iter().chain(&full).filter_map(|(&ratio, values)| {
+                let Spread { mean, deviation, .. } = Spread::of(values)?;
+                Some((f64::from(ratio), mean, deviation.unwrap_or(0.0)))
+            });
+            let name = if several { format!("{method}, {dataset}") } else { method.to_owned() };
+            Line { name, points: points.collect() }
+        }));
     }
-    let lines = methods.into_iter().map(|(name, line)| {
-        let points = line.iter().chain(&full).filter_map(|(&ratio, values)| {
-            let Spread { mean, deviation, .. } = Spread::of(values)?;
-            Some((f64::from(ratio), mean, deviation.unwrap_or(0.0)))
-        });
-        Line { name: name.to_owned(), points: points.collect() }
-    });
-    let y = format!("{split} mIoU, %, mean and spread of the seeds");
-    let chart = Chart { title, x: "share of masks, %", y: &y, marks: Some(&marks), lines: lines.collect() };
-    Ok(chart.draw()?)
+    lines
 }
 
 #[cfg(test)]
@@ -101,5 +112,33 @@ mod tests {
         assert_eq!(Spread::text(spread), "2.00 ± 1.00");
         assert_eq!(Spread::text(Spread::of(&[4.0])), "4.00");
         assert_eq!(Spread::text(Spread::of(&[])), "-");
+    }
+    #[test]
+    fn data_sets_have_lines_of_their_own() {
+        let row = |dataset: &str, method: &str, ratio, miou| RawRow {
+            dataset: dataset.into(),
+            method: method.into(),
+            ratio,
+            split: "val".into(),
+            miou: Some(miou),
+            ..RawRow::default()
+        };
+        let unc = [("rpp", 5, 40.0), ("rpp", 5, 44.0), ("rpp", 1, 30.0), ("full", 100, 50.0)];
+        let mut rows: Vec<RawRow> =
+            unc.into_iter().map(|(method, ratio, miou)| row("unc", method, ratio, miou)).collect();
+        let lines = |rows: &[RawRow]| {
+            let lines = shares(&rows.iter().collect::<Vec<_>>(), "val").into_iter();
+            let means = |line: Line| (line.name, line.points.iter().map(|p| (p.0, p.1)).collect::<Vec<_>>());
+            lines.map(means).collect::<Vec<_>>()
+        };
+        let of_unc = vec![(1.0, 30.0), (5.0, 42.0), (100.0, 50.0)];
+        assert_eq!(lines(&rows), [("rpp".to_owned(), of_unc.clone())]);
+        rows.extend([row("g", "rpp", 5, 20.0), row("g", "full", 100, 25.0), row("plus", "full", 100, 60.0)]);
+        let expected = [
+            ("rpp, g", vec![(5.0, 20.0), (100.0, 25.0)]),
+            ("full, plus", vec![(100.0, 60.0)]),
+            ("rpp, unc", of_unc),
+        ];
+        assert_eq!(lines(&rows), expected.map(|(name, points)| (name.to_owned(), points)));
     }
 }

@@ -11,7 +11,7 @@ use crate::report::Table;
 /// The labels of a row beside those of a row that picks as the paper does, of the same sample, where as
 /// many are kept: at the paper's threshold, and at the one whose labels are best. IoUs and differences are
 /// percentages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LabelRow {
     pub row: String,
     pub with: String,
@@ -36,30 +36,6 @@ pub struct LabelRow {
     /// The steps that made the labels.
     pub step: String,
     pub step_with: String,
-}
-
-impl LabelRow {
-    pub const COLUMNS: [&str; 19] = [
-        "row",
-        "with",
-        "dataset",
-        "ratio",
-        "seed",
-        "referents",
-        "threshold",
-        "kept",
-        "iou_with",
-        "iou",
-        "same_referents",
-        "best_threshold",
-        "best_kept",
-        "best_iou_with",
-        "best_iou",
-        "best_same_referents",
-        "least_lead",
-        "step",
-        "step_with",
-    ];
 }
 
 /// Measures the labels of all compared cells that are made and not measured yet; says how many those were.

@@ -1,18 +1,19 @@
 //! `cells.csv`, `curves.csv` and `labels.csv`: what a table is drawn from.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::csv::{lines, read};
+use super::csv::{read, text};
 use super::{Cell, LabelRow};
 use crate::experiment::store::write_text;
 use crate::experiment::{ExperimentError, SplitScores, SummaryRow, Trained};
+use crate::report::{Lock, lock_file};
 
-/// A cell on one split. Scores are percentages in the standard protocol; `blind`, `permuted` and `ceiling`
-/// are mIoU.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A cell on one split; the fields are the columns. Scores are percentages in the standard protocol;
+/// `blind`, `permuted` and `ceiling` are mIoU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RawRow {
     pub row: String,
     pub group: String,
@@ -49,49 +50,14 @@ pub struct RawRow {
     pub command: String,
 }
 
-const CELLS: [&str; 30] = [
-    "row",
-    "group",
-    "dataset",
-    "method",
-    "ratio",
-    "seed",
-    "split",
-    "expressions",
-    "miou",
-    "oiou",
-    "p50",
-    "p60",
-    "p70",
-    "p80",
-    "p90",
-    "box_acc",
-    "blind",
-    "permuted",
-    "ceiling",
-    "labelled",
-    "kept",
-    "unlabelled",
-    "label_iou",
-    "label_p50",
-    "label_p90",
-    "steps",
-    "seconds",
-    "late_gain",
-    "step",
-    "command",
-];
-
 /// mIoU on `val` during the last training of a cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
     pub row: String,
     pub seed: u64,
     pub steps: usize,
     pub miou: f64,
 }
-
-const CURVES: [&str; 4] = ["row", "seed", "steps", "miou"];
 
 /// The files in a folder. Several processes may add to them.
 #[derive(Clone, Debug)]
@@ -101,15 +67,15 @@ pub struct Results {
 
 impl Results {
     pub fn cells(&self) -> Result<Vec<RawRow>, ExperimentError> {
-        read(&self.folder.join("cells.csv"), &CELLS)
+        read(&self.folder.join("cells.csv"))
     }
 
     pub fn curves(&self) -> Result<Vec<CurvePoint>, ExperimentError> {
-        read(&self.folder.join("curves.csv"), &CURVES)
+        read(&self.folder.join("curves.csv"))
     }
 
     pub fn labels(&self) -> Result<Vec<LabelRow>, ExperimentError> {
-        read(&self.folder.join("labels.csv"), &LabelRow::COLUMNS)
+        read(&self.folder.join("labels.csv"))
     }
 
     /// Adds labels that were measured, in the place of those of the same rows and seed.
@@ -118,7 +84,7 @@ impl Results {
         let mut rows = self.labels()?;
         rows.retain(|old| (&old.row, &old.with, old.seed) != (&new.row, &new.with, new.seed));
         rows.push(new);
-        write_text(&self.folder.join("labels.csv"), &lines(&rows, &LabelRow::COLUMNS))
+        write_text(&self.folder.join("labels.csv"), &text(&rows))
     }
 
     /// Whether a cell is there as its settings are now: then its steps need not be, such as where only the
@@ -149,18 +115,17 @@ impl Results {
             steps,
             miou,
         }));
-        write_text(&self.folder.join("curves.csv"), &lines(&curves, &CURVES))?;
-        write_text(&self.folder.join("cells.csv"), &lines(&cells, &CELLS))
+        write_text(&self.folder.join("curves.csv"), &text(&curves))?;
+        write_text(&self.folder.join("cells.csv"), &text(&cells))
     }
 
-    /// Held while files are read and written again.
-    pub(super) fn lock(&self) -> Result<File, ExperimentError> {
+    /// Held while files are read and written again, as far as the file system knows locks.
+    pub(super) fn lock(&self) -> Result<(File, Lock), ExperimentError> {
         std::fs::create_dir_all(&self.folder).map_err(ExperimentError::io(&self.folder))?;
         let path = self.folder.join(".lock");
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = opened.map_err(ExperimentError::io(&path))?;
-        file.lock().map_err(ExperimentError::io(&path))?;
-        Ok(file)
+        let file = lock_file(&path).map_err(ExperimentError::io(&path))?;
+        let lock = Lock::wait(&file);
+        Ok((file, lock))
     }
 }
 

@@ -1,5 +1,6 @@
 //! From raw rows to a page.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::figures::{curves, efficiency};
@@ -37,10 +38,9 @@ pub fn render(file: &TableFile, results: &Results) -> Result<PathBuf, Experiment
         text += &format!("\n{}", metrics(&rows, &cells).markdown());
         let plain: Vec<&RawRow> =
             rows.iter().filter(|row| row.is_plain()).flat_map(|row| of(row, &cells)).collect();
-        let mut ratios: Vec<u32> = plain.iter().map(|row| row.ratio).collect();
-        ratios.sort_unstable();
-        ratios.dedup();
-        if ratios.len() > 2 {
+        let shares: BTreeSet<(&str, u32)> = plain.iter().map(|row| (&*row.dataset, row.ratio)).collect();
+        let of_one = |dataset: &str| shares.iter().filter(|(of, _)| *of == dataset).count();
+        if shares.iter().any(|(dataset, _)| of_one(dataset) > 2) {
             let picture = format!("masks-{}.png", slug(&group));
             save_picture(&efficiency(&plain, &group, SPLIT)?, &results.folder.join(&picture))?;
             text += &format!("\n![mIoU against the share of masks]({name}/{picture})\n");
