@@ -169,7 +169,7 @@ impl World {
 
     /// The sums of many pieces as if they were one: packed into buckets of a few megabytes, each one
     /// operation.
-    pub fn sum_pieces(&self, pieces: &mut [Vec<f32>]) {
+    fn sum_pieces(&self, pieces: &mut [Vec<f32>]) {
         if self.is_alone() {
             return;
         }

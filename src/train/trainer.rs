@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 
 use super::accuracy::Accuracy;
 use super::average::Average;
@@ -288,13 +288,7 @@ fn average_over_processes(parameters: &[Parameter]) -> candle_core::Result<()> {
         return Ok(());
     }
     let reals: Vec<&Parameter> = parameters.iter().filter(|p| p.var.dtype() == DType::F32).collect();
-    let values = |p: &&Parameter| p.var.as_detached_tensor().flatten_all()?.to_vec1::<f32>();
-    let mut pieces = reals.iter().map(values).collect::<candle_core::Result<Vec<_>>>()?;
-    world().sum_pieces(&mut pieces);
-    let share = 1.0 / world().size() as f32;
-    for (parameter, mut piece) in reals.into_iter().zip(pieces) {
-        piece.iter_mut().for_each(|value| *value *= share);
-        parameter.var.set(&Tensor::from_vec(piece, parameter.var.shape(), parameter.var.device())?)?;
-    }
-    Ok(())
+    let own = reals.iter().map(|parameter| parameter.var.as_detached_tensor()).collect();
+    let means = world().means(own)?;
+    reals.into_iter().zip(means).try_for_each(|(parameter, mean)| parameter.var.set(&mean))
 }
