@@ -39,6 +39,22 @@ fn data(root: &Path) {
     training::shapes(root, 12, 3);
 }
 
+/// The files of images: 12 of train, 3 of val, those of the tests.
+fn images(root: &Path) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(root.join("images/refshapes")).expect("images");
+    let mut images: Vec<PathBuf> = folder.map(|entry| entry.expect("an image").path()).collect();
+    images.sort();
+    images
+}
+
+fn change_records(root: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let file = root.join("annotations/refshapes-unc/instances.json");
+    let text = std::fs::read_to_string(&file).expect("annotations");
+    let mut all = serde_json::from_str(&text).expect("JSON");
+    change(&mut all);
+    std::fs::write(&file, all.to_string()).expect("written");
+}
+
 fn same(run: &Path, expected: &End) {
     let found = end(run);
     assert_eq!(found.results, expected.results);
@@ -96,6 +112,56 @@ fn stop_and_resume(epoch_steps: usize) {
     same(&pieces, &straight);
 }
 
+/// The evaluation alone is redone, as often as it fails, and wherever: on an image, on the last file it writes.
+#[test]
+fn an_evaluation_that_fails_loses_no_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut config = config(&root);
+    (config.train.epochs, config.train.eval_every, config.train.save_every) = (2, 2, 2);
+    config.train.eval_limit = 0;
+    let straight = straight(folder.path(), &config);
+
+    let image = images(&root).swap_remove(12);
+    let pixels = std::fs::read(&image).expect("the first of val");
+    std::fs::write(&image, b"no image").expect("written");
+    let run = folder.path().join("run");
+    let mut trainer = begin(config, run.clone());
+    let error = trainer.run(&|_| false).expect_err("an unreadable image").to_string();
+    assert!(error.contains(&image.file_name().expect("a name").to_string_lossy().into_owned()), "{error}");
+    std::fs::write(&image, pixels).expect("written");
+    let step = trainer.state().step;
+    drop(trainer);
+
+    let curves = run.join("results.png");
+    std::fs::create_dir(&curves).expect("in the way of the curves");
+    let mut trainer = resume(&run);
+    assert_eq!(trainer.state().step, step);
+    let error = trainer.run(&|_| false).expect_err("curves that can't be written").to_string();
+    assert!(error.contains("results.png"), "{error}");
+    std::fs::remove_dir(&curves).expect("removed");
+    drop(trainer);
+
+    let mut trainer = resume(&run);
+    assert_eq!(trainer.run(&|_| false).expect("evaluated"), Outcome::Finished);
+    assert_eq!(trainer.state().step, step);
+    same(&run, &end(&straight));
+}
+
+#[test]
+fn a_training_that_nothing_could_evaluate_does_not_begin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    change_records(&root, |all| all["val"] = serde_json::json!([]));
+    let config = config(&root);
+    let run = RunFolder::at(folder.path().join("run"), &config).expect("a folder");
+    let begun = Trainer::begin(config, run, Weights::Raw, &Device::Cpu, Log::quiet());
+    let error = begun.err().expect("nothing in val").to_string();
+    assert!(error.contains("split `val`") && error.contains("data.val_split"), "{error}");
+}
+
 #[test]
 fn one_process_trains_in_a_run() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -118,11 +184,7 @@ fn outlines_are_not_learnt_from_records_without_a_mask() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("data");
     data(&root);
-    let file = root.join("annotations/refshapes-unc/instances.json");
-    let text = std::fs::read_to_string(&file).expect("annotations");
-    let mut all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    all["train"][0].as_object_mut().expect("a record").remove("mask");
-    std::fs::write(&file, all.to_string()).expect("written");
+    change_records(&root, |all| drop(all["train"][0].as_object_mut().expect("a record").remove("mask")));
 
     let mut config = config(&root);
     let run = |config: &Config, name: &str| {
@@ -254,13 +316,7 @@ fn unreadable_images_are_counted_across_pauses() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("data");
     data(&root);
-    let mut images: Vec<PathBuf> = std::fs::read_dir(root.join("images/refshapes"))
-        .expect("images")
-        .map(|entry| entry.expect("an image").path())
-        .collect();
-    images.sort();
-    // The first images are those of train.
-    for image in &images[..3] {
+    for image in &images(&root)[..3] {
         std::fs::write(image, b"no image").expect("written");
     }
     let mut config = config(&root);

@@ -78,7 +78,8 @@ impl Trainer {
         self.epoch(stop).map(drop)
     }
 
-    /// Evaluates and saves where that is due; false if stopped meanwhile, still in the epoch.
+    /// Evaluates and saves where that is due; false if stopped meanwhile, still in the epoch. An evaluation
+    /// that fails is an error after saving.
     fn end_epoch(&mut self, stop: Stop) -> Result<bool, TrainError> {
         let train = &self.config.train;
         let (epoch, every_save) = (self.state.epoch + 1, train.save_every);
@@ -87,7 +88,7 @@ impl Trainer {
         let best = match due(train.eval_every).then(|| self.evaluate(epoch, stop)).transpose() {
             Ok(best) => best.unwrap_or_default(),
             Err(TrainError::Eval(EvalError::Stopped)) => return Ok(false),
-            Err(other) => return Err(other),
+            Err(failed) => return Err(self.save_unevaluated(failed)),
         };
         (self.state.epoch, self.state.batch) = (epoch, 0);
         self.state.bad_images.clear();
@@ -95,6 +96,20 @@ impl Trainer {
             self.save(&best)?;
         }
         Ok(true)
+    }
+
+    /// Saves as a stop during the evaluation does, so that only the evaluation has to be done again; returns
+    /// what made it fail.
+    fn save_unevaluated(&mut self, failed: TrainError) -> TrainError {
+        let epoch = self.state.epoch + 1;
+        let told = self.save(&[]).and_then(|()| {
+            let line = format!("epoch {epoch} could not be evaluated; `train --resume` begins with that");
+            Ok(self.log.line(line)?)
+        });
+        match told {
+            Ok(()) => failed,
+            Err(save) => TrainError::Unsaved { failed: Box::new(failed), save: Box::new(save) },
+        }
     }
 
     /// The rest of the epoch; false if stopped before its end.
