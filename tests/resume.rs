@@ -162,6 +162,31 @@ fn a_training_that_nothing_could_evaluate_does_not_begin() {
     assert!(error.contains("split `val`") && error.contains("data.val_split"), "{error}");
 }
 
+/// Outlines are learnt from masks, but `val` may know boxes alone.
+#[test]
+fn the_last_words_name_a_checkpoint_that_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    change_records(&root, |all| {
+        for record in all["val"].as_array_mut().expect("records") {
+            record.as_object_mut().expect("a record").remove("mask");
+        }
+    });
+    let mut config = config(&root);
+    config.train.epochs = 1;
+    let run = RunFolder::at(folder.path().join("run"), &config).expect("a run folder");
+    let log = run.log();
+    let mut trainer = Trainer::begin(config, run, Weights::Raw, &Device::Cpu, Log::quiet()).expect("begun");
+    trainer.run(&|_| false).expect("trained");
+    trainer.conclude(&|_| false).expect("told");
+    let text = std::fs::read_to_string(log).expect("the log");
+    assert!(text.contains("val box accuracy ") && !text.contains("accuracy none"), "{text}");
+    let named = text.split_once("eval --checkpoint ").expect("what to do next").1;
+    let named = named.split_whitespace().next().expect("a path");
+    Checkpoint::open(Path::new(named)).expect("it is there");
+}
+
 #[test]
 fn one_process_trains_in_a_run() {
     let folder = tempfile::tempdir().expect("a folder");
