@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use partial_res::checkpoint::Checkpoint;
-use partial_res::config::{Config, Task, TrainConfig};
+use partial_res::config::{AuxiliaryConfig, Config, Task, TrainConfig};
 use partial_res::report::{Log, Weights, read_results};
 use partial_res::train::{Outcome, RunFolder, TrainError, Trainer};
 
@@ -383,7 +383,16 @@ fn log_and_results_have_the_parts_of_the_loss_and_the_log_a_stop_of_the_last_eva
     let mut config = config(&root);
     config.train.epochs = 1;
     config.train.log_every = 1;
-    config.model.auxiliary.grounding_weight = 0.5;
+    config.data.labels = ["kind", "colour", "pattern", "size"].map(str::to_owned).to_vec();
+    config.model.auxiliary = AuxiliaryConfig {
+        grounding_weight: 0.5,
+        grounding_box_weight: 0.25,
+        attention_weight: 2.0,
+        pretext_weight: 0.125,
+        pretext_classes: vec![12, 8, 3, 2],
+    };
+    // Those of the parts, in the order of their columns.
+    let weights = [1.0, 0.5, 0.25, 2.0, 0.125];
     let run = RunFolder::at(folder.path().join("run"), &config).expect("a run folder");
     let log = run.log();
     let speaking = Log::quiet().with_file(&log).expect("a log");
@@ -398,16 +407,16 @@ fn log_and_results_have_the_parts_of_the_loss_and_the_log_a_stop_of_the_last_eva
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         rest[..end].parse().expect("a number")
     };
-    let sum = number("(tokens") + 0.5 * number("grounding");
-    assert!((number("loss") - sum).abs() < 2e-4, "{line}");
+    let names = ["(tokens", "grounding", "grounding box", "attention", "pretext"];
+    let sum: f64 = names.iter().zip(weights).map(|(name, weight)| weight * number(name)).sum();
+    assert!((number("loss") - sum).abs() < 3e-4, "{line}");
     assert!(text.contains("stopped in the last evaluation") && text.contains("next: "), "{text}");
 
     let rows = read_results(&folder.path().join("run/results.csv")).expect("results");
     for row in &rows {
-        let [tokens, grounding, others @ ..] = row.loss_parts;
-        let sum = tokens.expect("tokens") + 0.5 * grounding.expect("grounding");
+        let parts = row.loss_parts.map(|part| part.expect("every part has its column"));
+        let sum: f64 = parts.iter().zip(weights).map(|(part, weight)| weight * part).sum();
         assert!((row.loss.expect("a loss") - sum).abs() < 1e-4, "{row:?}");
-        assert_eq!(others[1..], [None; 2], "attention and pretext are off");
     }
     assert_eq!(rows.len(), 4, "weights and protocols");
 }

@@ -56,6 +56,27 @@ fn every_trainable_tensor_has_a_gradient_and_no_other_changes() -> Result<()> {
 }
 
 #[test]
+fn auxiliary_losses_are_made_where_they_have_a_weight() -> Result<()> {
+    let names = ["grounding", "grounding box", "attention", "pretext"];
+    for (place, name) in names.into_iter().enumerate() {
+        let weight = |of: usize| if of == place { 1.0 } else { 0.0 };
+        let mut cfg = small(Task::Segmentation, true);
+        cfg.auxiliary = AuxiliaryConfig {
+            grounding_weight: weight(0),
+            grounding_box_weight: weight(1),
+            attention_weight: weight(2),
+            pretext_weight: weight(3),
+            pretext_classes: Vec::new(),
+        };
+        let (network, _) = create(&cfg, 8)?;
+        let losses = network.loss(&inputs(&[0, 1])?, &targets(2), &Pass::evaluation()).unwrap();
+        let made: Vec<&str> = losses.auxiliary.parts().map(|(name, _)| name).collect();
+        assert_eq!(made, [name]);
+    }
+    Ok(())
+}
+
+#[test]
 fn vectors_of_all_layers_start_equal_and_matrices_differ() -> Result<()> {
     let (_, parameters) =
         Network::create(&small(Task::Segmentation, true), VOCABULARY, 0, &Device::Cpu).unwrap();
