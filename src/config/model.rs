@@ -20,7 +20,8 @@ pub enum Task {
 pub enum CoContentAxes {
     /// The reference: an x token takes an image row, a y token a column.
     Crossed,
-    /// What the paper describes: an x token takes the column at x, a y token the row at y.
+    /// What the paper describes: an x token takes the column at x, a y token the row at y. Lines are those of
+    /// the image's own cells, and padded cells have no part in their means.
     Aligned,
 }
 
