@@ -11,10 +11,10 @@ use super::average::Average;
 use super::interval::Interval;
 use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
 use crate::checkpoint::{Store, TrainState};
-use crate::config::{BatchStatistics, Config, Precision};
+use crate::config::{BatchStatistics, Config, ModelConfig, Precision};
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
 use crate::eval::EvalError;
-use crate::model::{Losses, Network};
+use crate::model::{Losses, Network, Sequence, Targets, weight_sum};
 use crate::nn::{Parameter, Parameters, Pass};
 use crate::parallel::world;
 use crate::random::Stream;
@@ -230,7 +230,8 @@ impl Trainer {
         let cfg = &self.config.model;
         let mut targets = batch.targets(cfg.task);
         shuffle_vertices(&mut targets, cfg.vertices, train.shuffle_fraction, &mut stream("shuffle"));
-        let losses = self.network.loss(&batch.inputs(&self.device)?, &targets, &pass)?;
+        let (inputs, divisor) = (batch.inputs(&self.device)?, divisor(cfg, &targets));
+        let losses = self.network.loss_of_share(&inputs, &targets, divisor, &pass)?;
 
         // Of all processes: what one can't go on with, none can.
         let [value] = sum([f64::from(losses.total.to_scalar::<f32>()?)]);
@@ -275,6 +276,17 @@ impl Trainer {
     pub fn folder(&self) -> &RunFolder {
         &self.run
     }
+}
+
+/// What several processes divide a soft loss by: each by its own weights, the mean of their gradients would not
+/// be that of the whole batch.
+fn divisor(cfg: &ModelConfig, targets: &Targets) -> Option<f32> {
+    if world().is_alone() || cfg.loss.soft_target_sigma <= 0.0 {
+        return None;
+    }
+    let own = weight_sum(cfg, &Sequence::of_targets(cfg, targets), targets.weights.as_deref());
+    let [all] = sum([f64::from(own)]);
+    Some((all / world().size() as f64) as f32)
 }
 
 /// What the loss is made of, if of more than the tokens'; means over all processes.

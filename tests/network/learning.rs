@@ -120,9 +120,9 @@ fn soft_targets_are_best_met_by_themselves() -> Result<()> {
     assert!((position - 1.25).abs() < 1e-6);
     let logits: Vec<f32> = (0..5 * 21).map(|i| logit(i / 21, i % 21)).collect();
     let logits = Tensor::from_vec(logits, (1, 5, 21), &Device::Cpu)?;
-    let best = token_loss(&cfg, &logits, &sequences, None)?.to_scalar::<f32>()?;
+    let best = token_loss(&cfg, &logits, &sequences, None, None)?.to_scalar::<f32>()?;
     assert!(best.abs() < 1e-4, "{best}");
-    assert!(token_loss(&cfg, &(logits * 0.5)?, &sequences, None)?.to_scalar::<f32>()? > 0.01);
+    assert!(token_loss(&cfg, &(logits * 0.5)?, &sequences, None, None)?.to_scalar::<f32>()? > 0.01);
     Ok(())
 }
 
