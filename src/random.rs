@@ -1,10 +1,9 @@
 //! Random numbers that are the same everywhere: counter-based streams.
 //!
 //! candle's CPU generator can't be seeded, and a generator with hidden state can't be resumed.
-//! A [`Stream`] is a key and a counter: the n-th number depends on nothing else, so a checkpoint
-//! stores two integers and a resumed run draws what the unbroken run would have drawn.
-
-use serde::{Deserialize, Serialize};
+//! A [`Stream`] is a key and a counter: the n-th number depends on nothing else. Keys come from the seed
+//! and from what a checkpoint counts anyway, so a checkpoint stores no stream and a resumed run draws what
+//! the unbroken run would have drawn.
 
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -22,7 +21,7 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// A seekable stream of random numbers (splitmix64 in counter mode).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
     key: u64,
     counter: u64,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use partial_res::checkpoint::Checkpoint;
-use partial_res::config::{Config, Task, TrainConfig};
+use partial_res::config::{AuxiliaryConfig, Config, Task, TrainConfig};
 use partial_res::report::{Log, Weights, read_results};
 use partial_res::train::{Outcome, RunFolder, TrainError, Trainer};
 
@@ -37,6 +37,22 @@ fn config(root: &Path) -> Config {
 
 fn data(root: &Path) {
     training::shapes(root, 12, 3);
+}
+
+/// The files of images: 12 of train, 3 of val, those of the tests.
+fn images(root: &Path) -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(root.join("images/refshapes")).expect("images");
+    let mut images: Vec<PathBuf> = folder.map(|entry| entry.expect("an image").path()).collect();
+    images.sort();
+    images
+}
+
+fn change_records(root: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let file = root.join("annotations/refshapes-unc/instances.json");
+    let text = std::fs::read_to_string(&file).expect("annotations");
+    let mut all = serde_json::from_str(&text).expect("JSON");
+    change(&mut all);
+    std::fs::write(&file, all.to_string()).expect("written");
 }
 
 fn same(run: &Path, expected: &End) {
@@ -96,6 +112,81 @@ fn stop_and_resume(epoch_steps: usize) {
     same(&pieces, &straight);
 }
 
+/// The evaluation alone is redone, as often as it fails, and wherever: on an image, on the last file it writes.
+#[test]
+fn an_evaluation_that_fails_loses_no_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut config = config(&root);
+    (config.train.epochs, config.train.eval_every, config.train.save_every) = (2, 2, 2);
+    config.train.eval_limit = 0;
+    let straight = straight(folder.path(), &config);
+
+    let image = images(&root).swap_remove(12);
+    let pixels = std::fs::read(&image).expect("the first of val");
+    std::fs::write(&image, b"no image").expect("written");
+    let run = folder.path().join("run");
+    let mut trainer = begin(config, run.clone());
+    let error = trainer.run(&|_| false).expect_err("an unreadable image").to_string();
+    assert!(error.contains(&image.file_name().expect("a name").to_string_lossy().into_owned()), "{error}");
+    std::fs::write(&image, pixels).expect("written");
+    let step = trainer.state().step;
+    drop(trainer);
+
+    let curves = run.join("results.png");
+    std::fs::create_dir(&curves).expect("in the way of the curves");
+    let mut trainer = resume(&run);
+    assert_eq!(trainer.state().step, step);
+    let error = trainer.run(&|_| false).expect_err("curves that can't be written").to_string();
+    assert!(error.contains("results.png"), "{error}");
+    std::fs::remove_dir(&curves).expect("removed");
+    drop(trainer);
+
+    let mut trainer = resume(&run);
+    assert_eq!(trainer.run(&|_| false).expect("evaluated"), Outcome::Finished);
+    assert_eq!(trainer.state().step, step);
+    same(&run, &end(&straight));
+}
+
+#[test]
+fn a_training_that_nothing_could_evaluate_does_not_begin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    change_records(&root, |all| all["val"] = serde_json::json!([]));
+    let config = config(&root);
+    let run = RunFolder::at(folder.path().join("run"), &config).expect("a folder");
+    let begun = Trainer::begin(config, run, Weights::Raw, &Device::Cpu, Log::quiet());
+    let error = begun.err().expect("nothing in val").to_string();
+    assert!(error.contains("split `val`") && error.contains("data.val_split"), "{error}");
+}
+
+/// Outlines are learnt from masks, but `val` may know boxes alone.
+#[test]
+fn the_last_words_name_a_checkpoint_that_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    change_records(&root, |all| {
+        for record in all["val"].as_array_mut().expect("records") {
+            record.as_object_mut().expect("a record").remove("mask");
+        }
+    });
+    let mut config = config(&root);
+    config.train.epochs = 1;
+    let run = RunFolder::at(folder.path().join("run"), &config).expect("a run folder");
+    let log = run.log();
+    let mut trainer = Trainer::begin(config, run, Weights::Raw, &Device::Cpu, Log::quiet()).expect("begun");
+    trainer.run(&|_| false).expect("trained");
+    trainer.conclude(&|_| false).expect("told");
+    let text = std::fs::read_to_string(log).expect("the log");
+    assert!(text.contains("val box accuracy ") && !text.contains("accuracy none"), "{text}");
+    let named = text.split_once("eval --checkpoint ").expect("what to do next").1;
+    let named = named.split_whitespace().next().expect("a path");
+    Checkpoint::open(Path::new(named)).expect("it is there");
+}
+
 #[test]
 fn one_process_trains_in_a_run() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -118,11 +209,7 @@ fn outlines_are_not_learnt_from_records_without_a_mask() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("data");
     data(&root);
-    let file = root.join("annotations/refshapes-unc/instances.json");
-    let text = std::fs::read_to_string(&file).expect("annotations");
-    let mut all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    all["train"][0].as_object_mut().expect("a record").remove("mask");
-    std::fs::write(&file, all.to_string()).expect("written");
+    change_records(&root, |all| drop(all["train"][0].as_object_mut().expect("a record").remove("mask")));
 
     let mut config = config(&root);
     let run = |config: &Config, name: &str| {
@@ -257,13 +344,7 @@ fn unreadable_images_are_counted_across_pauses() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("data");
     data(&root);
-    let mut images: Vec<PathBuf> = std::fs::read_dir(root.join("images/refshapes"))
-        .expect("images")
-        .map(|entry| entry.expect("an image").path())
-        .collect();
-    images.sort();
-    // The first images are those of train.
-    for image in &images[..3] {
+    for image in &images(&root)[..3] {
         std::fs::write(image, b"no image").expect("written");
     }
     let mut config = config(&root);
@@ -305,7 +386,16 @@ fn log_and_results_have_the_parts_of_the_loss_and_the_log_a_stop_of_the_last_eva
     let mut config = config(&root);
     config.train.epochs = 1;
     config.train.log_every = 1;
-    config.model.auxiliary.grounding_weight = 0.5;
+    config.data.labels = ["kind", "colour", "pattern", "size"].map(str::to_owned).to_vec();
+    config.model.auxiliary = AuxiliaryConfig {
+        grounding_weight: 0.5,
+        grounding_box_weight: 0.25,
+        attention_weight: 2.0,
+        pretext_weight: 0.125,
+        pretext_classes: vec![12, 8, 3, 2],
+    };
+    // Those of the parts, in the order of their columns.
+    let weights = [1.0, 0.5, 0.25, 2.0, 0.125];
     let run = RunFolder::at(folder.path().join("run"), &config).expect("a run folder");
     let log = run.log();
     let speaking = Log::quiet().with_file(&log).expect("a log");
@@ -320,16 +410,16 @@ fn log_and_results_have_the_parts_of_the_loss_and_the_log_a_stop_of_the_last_eva
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         rest[..end].parse().expect("a number")
     };
-    let sum = number("(tokens") + 0.5 * number("grounding");
-    assert!((number("loss") - sum).abs() < 2e-4, "{line}");
+    let names = ["(tokens", "grounding", "grounding box", "attention", "pretext"];
+    let sum: f64 = names.iter().zip(weights).map(|(name, weight)| weight * number(name)).sum();
+    assert!((number("loss") - sum).abs() < 3e-4, "{line}");
     assert!(text.contains("stopped in the last evaluation") && text.contains("next: "), "{text}");
 
     let rows = read_results(&folder.path().join("run/results.csv")).expect("results");
     for row in &rows {
-        let [tokens, grounding, others @ ..] = row.loss_parts;
-        let sum = tokens.expect("tokens") + 0.5 * grounding.expect("grounding");
+        let parts = row.loss_parts.map(|part| part.expect("every part has its column"));
+        let sum: f64 = parts.iter().zip(weights).map(|(part, weight)| weight * part).sum();
         assert!((row.loss.expect("a loss") - sum).abs() < 1e-4, "{row:?}");
-        assert_eq!(others[1..], [None; 2], "attention and pretext are off");
     }
     assert_eq!(rows.len(), 4, "weights and protocols");
 }

@@ -20,7 +20,8 @@ pub enum Task {
 pub enum CoContentAxes {
     /// The reference: an x token takes an image row, a y token a column.
     Crossed,
-    /// What the paper describes: an x token takes the column at x, a y token the row at y.
+    /// What the paper describes: an x token takes the column at x, a y token the row at y. Lines are those of
+    /// the image's own cells, and padded cells have no part in their means.
     Aligned,
 }
 
@@ -192,8 +193,8 @@ pub struct LossConfig {
     /// Weights of the positions x1, y1, x2, y2, end (detection and multi-task).
     pub box_weights: [f64; 5],
     /// Not in the reference: spread a coordinate's target over its neighbours with a Gaussian of
-    /// this many bins; 0 is off. The loss is then divided by the sum of the weights, and the
-    /// entropy of the targets is taken off, so that 0 is perfect.
+    /// this many bins; 0 is off. The loss is then divided by the sum of the weights in the batch (of
+    /// all processes), and the entropy of the targets is taken off, so that 0 is perfect.
     pub soft_target_sigma: f64,
     /// Not in the reference: weight of the token loss beside the auxiliary ones.
     pub token_weight: f64,

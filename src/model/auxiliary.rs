@@ -108,8 +108,12 @@ impl Auxiliary {
         if let Some(head) = &self.grounding {
             let cells = observed.memory.narrow(1, 0, observed.grid.cells())?;
             let said = head.forward(&cells)?;
-            losses.grounding = Some(grounding(&said.narrow(2, 0, 1)?, observed.grid, &aim)?);
-            losses.grounding_box = Some(grounding_box(&said.narrow(2, 1, 4)?, &aim)?);
+            if cfg.auxiliary.grounding_weight > 0.0 {
+                losses.grounding = Some(grounding(&said.narrow(2, 0, 1)?, observed.grid, &aim)?);
+            }
+            if cfg.auxiliary.grounding_box_weight > 0.0 {
+                losses.grounding_box = Some(grounding_box(&said.narrow(2, 1, 4)?, &aim)?);
+            }
         }
         if cfg.auxiliary.attention_weight > 0.0 {
             losses.attention = Some(attention(cfg, observed, &aim, sequences)?);

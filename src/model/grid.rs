@@ -48,16 +48,22 @@ impl Grid {
         [((i % self.width) as f32 + 0.5) * width, ((i / self.width) as f32 + 0.5) * height]
     }
 
+    /// Rows and columns of each image's own cells, the others being padding.
+    pub fn own(&self) -> Vec<[usize; 2]> {
+        let of_image = |padding: &Vec<bool>| {
+            let rows = padding.iter().step_by(self.width).filter(|ignored| !**ignored).count();
+            let columns = padding.iter().take(self.width).filter(|ignored| !**ignored).count();
+            [rows, columns]
+        };
+        self.padding.iter().map(of_image).collect()
+    }
+
     /// Valid columns and rows of each image in cells: the map's width times the share of valid cells
     /// in its first row, its height times that of its first column (quirk 9).
     pub fn extent(&self) -> Vec<[f32; 2]> {
         let share = |valid: usize, n: usize| n as f32 * (valid as f32 / n as f32);
-        let of_image = |padding: &Vec<bool>| {
-            let columns = padding.iter().take(self.width).filter(|ignored| !**ignored).count();
-            let rows = padding.iter().step_by(self.width).filter(|ignored| !**ignored).count();
-            [share(columns, self.width), share(rows, self.height)]
-        };
-        self.padding.iter().map(of_image).collect()
+        let of_image = |[rows, columns]: [usize; 2]| [share(columns, self.width), share(rows, self.height)];
+        self.own().into_iter().map(of_image).collect()
     }
 
     /// DETR's sine code `[B, h * w, D]`: half of it for the row, half for the column, counted in

@@ -54,31 +54,51 @@ pub fn target_tokens(cfg: &ModelConfig, sequences: &[Sequence]) -> Vec<Vec<u32>>
     sequences.iter().map(|sequence| goals(cfg, sequence).iter().map(|goal| goal.token).collect()).collect()
 }
 
+/// The goals of all rows, one after the other. `weights`, one for each row, multiply those of its outline.
+fn weighted_goals(cfg: &ModelConfig, sequences: &[Sequence], weights: Option<&[f32]>) -> Vec<Goal> {
+    let of_box = match cfg.task {
+        Task::Segmentation => 0,
+        Task::Detection | Task::MultiTask => 5,
+    };
+    let mut rows: Vec<Vec<Goal>> = sequences.iter().map(|sequence| goals(cfg, sequence)).collect();
+    for (row, &weight) in rows.iter_mut().zip(weights.unwrap_or_default()) {
+        row.iter_mut().skip(of_box).for_each(|goal| goal.weight *= weight);
+    }
+    rows.concat()
+}
+
+fn sum(goals: &[Goal]) -> f32 {
+    goals.iter().map(|goal| goal.weight).sum()
+}
+
+/// What the weights of all positions come to.
+pub fn weight_sum(cfg: &ModelConfig, sequences: &[Sequence], weights: Option<&[f32]>) -> f32 {
+    sum(&weighted_goals(cfg, sequences, weights))
+}
+
 /// Weighted cross entropy with label smoothing: mean over batch and length, padding included.
 ///
 /// The target class gets 1 - e and every other class e / classes, so the sum is below 1
 /// (quirk 16). With `soft_target_sigma` a coordinate's target is a Gaussian around it, without
-/// smoothing, and the loss is the divergence from it divided by the sum of the weights.
+/// smoothing, and the loss is the divergence from it divided by the sum of the weights, or by
+/// `divisor` where rows are a share of a batch: the mean of [`weight_sum`] over the shares, so that the
+/// mean of their losses is the loss of the batch.
 /// `weights`, one for each row, multiply those of its outline. `logits` is `[B, L, bins + 1]`.
 pub fn token_loss(
     cfg: &ModelConfig,
     logits: &Tensor,
     sequences: &[Sequence],
     weights: Option<&[f32]>,
+    divisor: Option<f32>,
 ) -> Result<Tensor> {
     let (b, l, classes) = logits.dims3()?;
     let soft = cfg.loss.soft_target_sigma > 0.0;
-    let of_box = match cfg.task {
-        Task::Segmentation => 0,
-        Task::Detection | Task::MultiTask => 5,
+    let goals = weighted_goals(cfg, sequences, weights);
+    let total = match soft {
+        // Nothing is to be learnt where all weights are 0.
+        true => divisor.unwrap_or_else(|| sum(&goals)).max(f32::MIN_POSITIVE),
+        false => (b * l) as f32,
     };
-    let mut goals: Vec<Goal> = sequences.iter().flat_map(|sequence| goals(cfg, sequence)).collect();
-    for (row, &weight) in goals.chunks_mut(l).zip(weights.unwrap_or_default()) {
-        row.iter_mut().skip(of_box).for_each(|goal| goal.weight *= weight);
-    }
-    // Nothing is to be learnt where all weights are 0.
-    let sum = || goals.iter().map(|goal| goal.weight).sum::<f32>().max(f32::MIN_POSITIVE);
-    let total = if soft { sum() } else { (b * l) as f32 };
     let others = cfg.loss.label_smoothing / classes as f64;
     let mut entropy = 0.0;
     let targets = goals
@@ -145,12 +165,13 @@ mod tests {
         let mut cfg = ModelConfig { bins: 12, vertices: 3, ..ModelConfig::default() };
         let (logits, sequences) = rows(&cfg)?;
         let loss = |cfg: &ModelConfig, weights: Option<&[f32]>| {
-            token_loss(cfg, &logits, &sequences, weights)?.to_scalar::<f32>()
+            token_loss(cfg, &logits, &sequences, weights, None)?.to_scalar::<f32>()
         };
-        let alone = |cfg: &ModelConfig, row: usize| {
+        let share = |cfg: &ModelConfig, row: usize, weights: Option<&[f32]>, divisor: Option<f32>| {
             let logits = logits.narrow(0, row, 1)?;
-            token_loss(cfg, &logits, &sequences[row..=row], None)?.to_scalar::<f32>()
+            token_loss(cfg, &logits, &sequences[row..=row], weights, divisor)?.to_scalar::<f32>()
         };
+        let alone = |cfg: &ModelConfig, row: usize| share(cfg, row, None, None);
         for sigma in [0.0, 1.0] {
             cfg.loss.soft_target_sigma = sigma;
             let (first, second) = (alone(&cfg, 0)?, alone(&cfg, 1)?);
@@ -160,6 +181,11 @@ mod tests {
             let by = if sigma > 0.0 { 1.25 } else { 2.0 };
             let weighted = loss(&cfg, Some(&[1.0, 0.25]))?;
             assert!((weighted - (first + 0.25 * second) / by).abs() < 1e-5, "{weighted}");
+            // As two processes have it, a row each.
+            let divisor = weight_sum(&cfg, &sequences, Some(&[1.0, 0.25])) / 2.0;
+            let shares =
+                share(&cfg, 0, Some(&[1.0]), Some(divisor))? + share(&cfg, 1, Some(&[0.25]), Some(divisor))?;
+            assert!((weighted - shares / 2.0).abs() < 1e-5, "{weighted} {shares}");
         }
         Ok(())
     }

@@ -26,6 +26,6 @@ pub use decode::{Answer, Constraint, Phase, Spoken, Strategy};
 pub use error::ModelError;
 pub use grid::Grid;
 pub use inputs::{Inputs, Targets};
-pub use loss::{target_tokens, token_loss};
+pub use loss::{target_tokens, token_loss, weight_sum};
 pub use network::{Encoded, Losses, Network, Visual};
 pub use quantise::Sequence;

@@ -251,13 +251,28 @@ impl Network {
         targets: &Targets,
         pass: &Pass,
     ) -> std::result::Result<Losses, ModelError> {
+        self.loss_of_share(inputs, targets, None, pass)
+    }
+
+    /// The same of a share of a batch, whose token loss has the `divisor` of
+    /// [`token_loss`](super::token_loss).
+    ///
+    /// # Errors
+    /// As [`Network::loss`].
+    pub fn loss_of_share(
+        &self,
+        inputs: &Inputs,
+        targets: &Targets,
+        divisor: Option<f32>,
+        pass: &Pass,
+    ) -> std::result::Result<Losses, ModelError> {
         inputs.check()?;
         targets.check(&self.cfg, inputs.image_of.len())?;
         let visual = self.visual(&inputs.images, &inputs.image_hw, pass)?;
         let encoded = self.encode(&visual, &inputs.image_of, &inputs.words, pass)?;
         let sequences = Sequence::of_targets(&self.cfg, targets);
         let (logits, attention) = self.teacher_looking(&encoded, &sequences, pass)?;
-        let tokens = token_loss(&self.cfg, &logits, &sequences, targets.weights.as_deref())?;
+        let tokens = token_loss(&self.cfg, &logits, &sequences, targets.weights.as_deref(), divisor)?;
         let observed = Observed {
             fused: &visual.cells,
             image_of: &inputs.image_of,

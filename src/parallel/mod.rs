@@ -65,7 +65,7 @@ pub struct World {
     nccl: OnceLock<nccl::Nccl>,
 }
 
-/// What a process waits with its end.
+/// How long a process other than the root waits before it ends all, so that the root's reason comes first.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 static WORLD: OnceLock<World> = OnceLock::new();
@@ -169,7 +169,7 @@ impl World {
 
     /// The sums of many pieces as if they were one: packed into buckets of a few megabytes, each one
     /// operation.
-    pub fn sum_pieces(&self, pieces: &mut [Vec<f32>]) {
+    fn sum_pieces(&self, pieces: &mut [Vec<f32>]) {
         if self.is_alone() {
             return;
         }
@@ -188,7 +188,7 @@ impl World {
         }
     }
 
-    /// What each process has found, of every process, in the order of ranks.
+    /// Every process's own values, in the order of ranks.
     pub fn share_f64(&self, own: &[f64]) -> Vec<Vec<f64>> {
         let mut all = vec![0.0; own.len() * self.size()];
         all[self.rank() * own.len()..][..own.len()].copy_from_slice(own);

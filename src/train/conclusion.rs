@@ -1,8 +1,7 @@
 //! The last words of a training.
 
 use super::{TrainError, Trainer};
-use crate::checkpoint::TrainState;
-use crate::config::Task;
+use crate::checkpoint::{Mark as Pointer, TrainState};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::parallel::world;
 use crate::report::{Protocol, Scores, Weights};
@@ -48,9 +47,11 @@ impl Trainer {
 
     fn say_scores(&self, report: &SplitReport, weights: Weights) -> Result<(), TrainError> {
         self.log.line(format!("\n{}", report.table()))?;
-        let (name, figure): (&str, fn(&Scores) -> Option<f64>) = match self.config.model.task {
-            Task::Detection => ("box accuracy", |scores| scores.box_acc),
-            Task::Segmentation | Task::MultiTask => ("mIoU", |scores| scores.miou),
+        let own = report.scores(weights, Protocol::Standard);
+        // None for boxes, nor where no record has a mask.
+        let (name, figure): (&str, fn(&Scores) -> Option<f64>) = match own.and_then(|scores| scores.miou) {
+            Some(_) => ("mIoU", |scores| scores.miou),
+            None => ("box accuracy", |scores| scores.box_acc),
         };
         let text = |scores: Option<&Scores>| {
             scores.and_then(figure).map_or("none".to_owned(), |value| format!("{value:.1}"))
@@ -60,7 +61,7 @@ impl Trainer {
             "{} {name} {} ({weights} weights); a model that ignores the words reaches at most {}, this one with \
              the words of an image permuted {}, the vertices allow {}",
             report.split,
-            text(report.scores(weights, Protocol::Standard)),
+            text(own),
             mark(Mark::Blind),
             mark(Mark::Permuted),
             mark(Mark::Ceiling),
@@ -69,11 +70,12 @@ impl Trainer {
     }
 
     fn next_steps(&self, run: &str) -> String {
-        let best = match self.config.model.task {
-            Task::Detection => "det_best",
-            Task::Segmentation | Task::MultiTask => "segm_best",
+        let pointer = match (self.state.best_segm, self.state.best_det) {
+            (Some(_), _) => Pointer::SegmBest,
+            (None, Some(_)) => Pointer::DetBest,
+            (None, None) => Pointer::Latest,
         };
-        let checkpoint = format!("{run}/checkpoints/{best}");
+        let checkpoint = format!("{run}/checkpoints/{pointer}");
         let longer = 2 * self.config.train.epochs;
         let image = self.val.image_path(0).display();
         let words = self.val.referent(0).expressions.first().map_or("the dog", String::as_str);

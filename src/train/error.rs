@@ -57,6 +57,14 @@ pub enum TrainError {
     Empty { path: PathBuf },
 
     #[error(
+        "split `{split}` of {path} has no referent to evaluate the training with; name another split in data.val_split"
+    )]
+    EmptyVal { path: PathBuf, split: String },
+
+    #[error("{failed}; the training could not be saved either: {save}")]
+    Unsaved { failed: Box<TrainError>, save: Box<TrainError> },
+
+    #[error(
         "{lacking} of {of} records of split `train` of {path} have no mask, and outlines are learnt from masks; draw a sample of those that have one (`sample --ratio`) and name it in data.train_annotations, or learn boxes alone (rec/…)"
     )]
     NoMasks { path: PathBuf, lacking: usize, of: usize },

@@ -35,7 +35,7 @@ impl Trainer {
         }
 
         let mut rows = report.rows(epoch, self.state.step);
-        let state = &mut self.state;
+        let state = &self.state;
         for row in &mut rows {
             row.loss = (state.loss_batches > 0).then(|| state.loss_sum / state.loss_batches as f64);
             row.loss_parts = LOSS_PARTS.map(|name| {
@@ -48,12 +48,14 @@ impl Trainer {
             row.seconds = Some(state.seconds);
         }
         append_results(&self.run.results(), &rows)?;
-        state.scores.extend(rows);
-        (state.loss_sum, state.loss_batches, state.samples, state.sample_seconds) = (0.0, 0, 0, 0.0);
-        state.loss_parts.clear();
         self.log.line(format!("after epoch {epoch}\n{}", report.table()))?;
         plot_results(&self.run.results(), &self.run.curves())?;
 
+        // Nothing fails from here on: the state is that before the evaluation, or the one after it.
+        let state = &mut self.state;
+        state.scores.extend(rows);
+        (state.loss_sum, state.loss_batches, state.samples, state.sample_seconds) = (0.0, 0, 0, 0.0);
+        state.loss_parts.clear();
         let mut moved = Vec::new();
         if let Some(scores) = report.scores(best_weights, Protocol::Standard) {
             let pairs = [

@@ -175,6 +175,10 @@ fn datasets(
     } else {
         Dataset::open(data, ALL_RECORDS, &data.val_split)?.with_vocabulary(train.vocabulary().clone())
     };
+    if val.is_empty() {
+        let (path, split) = (val.annotations().path().to_owned(), val.split_name().to_owned());
+        return Err(TrainError::EmptyVal { path, split });
+    }
     Ok((Arc::new(train), Arc::new(val)))
 }
 

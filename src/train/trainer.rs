@@ -4,17 +4,17 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 
 use super::accuracy::Accuracy;
 use super::average::Average;
 use super::interval::Interval;
 use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
 use crate::checkpoint::{Store, TrainState};
-use crate::config::{BatchStatistics, Config, Precision};
+use crate::config::{BatchStatistics, Config, ModelConfig, Precision};
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row, Visit, shuffle_vertices};
 use crate::eval::EvalError;
-use crate::model::{Losses, Network};
+use crate::model::{Losses, Network, Sequence, Targets, weight_sum};
 use crate::nn::{Parameter, Parameters, Pass};
 use crate::parallel::world;
 use crate::random::Stream;
@@ -78,7 +78,8 @@ impl Trainer {
         self.epoch(stop).map(drop)
     }
 
-    /// Evaluates and saves where that is due; false if stopped meanwhile, still in the epoch.
+    /// Evaluates and saves where that is due; false if stopped meanwhile, still in the epoch. An evaluation
+    /// that fails is an error after saving.
     fn end_epoch(&mut self, stop: Stop) -> Result<bool, TrainError> {
         let train = &self.config.train;
         let (epoch, every_save) = (self.state.epoch + 1, train.save_every);
@@ -87,7 +88,7 @@ impl Trainer {
         let best = match due(train.eval_every).then(|| self.evaluate(epoch, stop)).transpose() {
             Ok(best) => best.unwrap_or_default(),
             Err(TrainError::Eval(EvalError::Stopped)) => return Ok(false),
-            Err(other) => return Err(other),
+            Err(failed) => return Err(self.save_unevaluated(failed)),
         };
         (self.state.epoch, self.state.batch) = (epoch, 0);
         self.state.bad_images.clear();
@@ -95,6 +96,20 @@ impl Trainer {
             self.save(&best)?;
         }
         Ok(true)
+    }
+
+    /// Saves as a stop during the evaluation does, so that only the evaluation has to be done again; returns
+    /// what made it fail.
+    fn save_unevaluated(&mut self, failed: TrainError) -> TrainError {
+        let epoch = self.state.epoch + 1;
+        let told = self.save(&[]).and_then(|()| {
+            let line = format!("epoch {epoch} could not be evaluated; `train --resume` begins with that");
+            Ok(self.log.line(line)?)
+        });
+        match told {
+            Ok(()) => failed,
+            Err(save) => TrainError::Unsaved { failed: Box::new(failed), save: Box::new(save) },
+        }
     }
 
     /// The rest of the epoch; false if stopped before its end.
@@ -215,7 +230,8 @@ impl Trainer {
         let cfg = &self.config.model;
         let mut targets = batch.targets(cfg.task);
         shuffle_vertices(&mut targets, cfg.vertices, train.shuffle_fraction, &mut stream("shuffle"));
-        let losses = self.network.loss(&batch.inputs(&self.device)?, &targets, &pass)?;
+        let (inputs, divisor) = (batch.inputs(&self.device)?, divisor(cfg, &targets));
+        let losses = self.network.loss_of_share(&inputs, &targets, divisor, &pass)?;
 
         // Of all processes: what one can't go on with, none can.
         let [value] = sum([f64::from(losses.total.to_scalar::<f32>()?)]);
@@ -262,6 +278,17 @@ impl Trainer {
     }
 }
 
+/// What several processes divide a soft loss by: each by its own weights, the mean of their gradients would not
+/// be that of the whole batch.
+fn divisor(cfg: &ModelConfig, targets: &Targets) -> Option<f32> {
+    if world().is_alone() || cfg.loss.soft_target_sigma <= 0.0 {
+        return None;
+    }
+    let own = weight_sum(cfg, &Sequence::of_targets(cfg, targets), targets.weights.as_deref());
+    let [all] = sum([f64::from(own)]);
+    Some((all / world().size() as f64) as f32)
+}
+
 /// What the loss is made of, if of more than the tokens'; means over all processes.
 fn parts(losses: &Losses) -> candle_core::Result<Vec<(&'static str, f64)>> {
     let mut named: Vec<_> = losses.auxiliary.parts().collect();
@@ -288,13 +315,7 @@ fn average_over_processes(parameters: &[Parameter]) -> candle_core::Result<()> {
         return Ok(());
     }
     let reals: Vec<&Parameter> = parameters.iter().filter(|p| p.var.dtype() == DType::F32).collect();
-    let values = |p: &&Parameter| p.var.as_detached_tensor().flatten_all()?.to_vec1::<f32>();
-    let mut pieces = reals.iter().map(values).collect::<candle_core::Result<Vec<_>>>()?;
-    world().sum_pieces(&mut pieces);
-    let share = 1.0 / world().size() as f32;
-    for (parameter, mut piece) in reals.into_iter().zip(pieces) {
-        piece.iter_mut().for_each(|value| *value *= share);
-        parameter.var.set(&Tensor::from_vec(piece, parameter.var.shape(), parameter.var.device())?)?;
-    }
-    Ok(())
+    let own = reals.iter().map(|parameter| parameter.var.as_detached_tensor()).collect();
+    let means = world().means(own)?;
+    reals.into_iter().zip(means).try_for_each(|(parameter, mean)| parameter.var.set(&mean))
 }

@@ -1,7 +1,7 @@
 //! Saying tokens.
 
 use candle_core::{Device, Result, Tensor};
-use partial_res::config::Task;
+use partial_res::config::{CoContentAxes, ModelConfig, Task};
 use partial_res::model::{Answer, Constraint, Inputs, Network, Phase, Sequence, Spoken, Strategy};
 use partial_res::nn::Pass;
 
@@ -87,7 +87,11 @@ impl Constraint for Ends {
 
 #[test]
 fn rows_that_end_leave_the_others_as_they_were() -> Result<()> {
-    let cfg = small(Task::Segmentation, true);
+    [CoContentAxes::Crossed, CoContentAxes::Aligned].into_iter().try_for_each(rows_end)
+}
+
+fn rows_end(co_content_axes: CoContentAxes) -> Result<()> {
+    let cfg = ModelConfig { co_content_axes, ..small(Task::Segmentation, true) };
     let (network, _) = create(&cfg, 4)?;
     let encoded = network.forward(&inputs(&[0, 1, 2, 1, 0])?, &Pass::evaluation()).unwrap();
     let answers = network.generate(&encoded, cfg.task, Strategy::Greedy, Some(&Ends(cfg.end_token())))?;

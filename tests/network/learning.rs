@@ -56,6 +56,27 @@ fn every_trainable_tensor_has_a_gradient_and_no_other_changes() -> Result<()> {
 }
 
 #[test]
+fn auxiliary_losses_are_made_where_they_have_a_weight() -> Result<()> {
+    let names = ["grounding", "grounding box", "attention", "pretext"];
+    for (place, name) in names.into_iter().enumerate() {
+        let weight = |of: usize| if of == place { 1.0 } else { 0.0 };
+        let mut cfg = small(Task::Segmentation, true);
+        cfg.auxiliary = AuxiliaryConfig {
+            grounding_weight: weight(0),
+            grounding_box_weight: weight(1),
+            attention_weight: weight(2),
+            pretext_weight: weight(3),
+            pretext_classes: Vec::new(),
+        };
+        let (network, _) = create(&cfg, 8)?;
+        let losses = network.loss(&inputs(&[0, 1])?, &targets(2), &Pass::evaluation()).unwrap();
+        let made: Vec<&str> = losses.auxiliary.parts().map(|(name, _)| name).collect();
+        assert_eq!(made, [name]);
+    }
+    Ok(())
+}
+
+#[test]
 fn vectors_of_all_layers_start_equal_and_matrices_differ() -> Result<()> {
     let (_, parameters) =
         Network::create(&small(Task::Segmentation, true), VOCABULARY, 0, &Device::Cpu).unwrap();
@@ -99,9 +120,9 @@ fn soft_targets_are_best_met_by_themselves() -> Result<()> {
     assert!((position - 1.25).abs() < 1e-6);
     let logits: Vec<f32> = (0..5 * 21).map(|i| logit(i / 21, i % 21)).collect();
     let logits = Tensor::from_vec(logits, (1, 5, 21), &Device::Cpu)?;
-    let best = token_loss(&cfg, &logits, &sequences, None)?.to_scalar::<f32>()?;
+    let best = token_loss(&cfg, &logits, &sequences, None, None)?.to_scalar::<f32>()?;
     assert!(best.abs() < 1e-4, "{best}");
-    assert!(token_loss(&cfg, &(logits * 0.5)?, &sequences, None)?.to_scalar::<f32>()? > 0.01);
+    assert!(token_loss(&cfg, &(logits * 0.5)?, &sequences, None, None)?.to_scalar::<f32>()? > 0.01);
     Ok(())
 }
 

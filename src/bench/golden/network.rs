@@ -94,7 +94,7 @@ impl Golden {
         let found = target_tokens(&case.cfg, &sequences);
         findings.note(&mode.label("targets"), "targets", differing(&found, &expected), 0.0);
         let logits = network.teacher(&encoded, &sequences, &pass)?;
-        let loss = token_loss(&case.cfg, &logits, &sequences, None)?;
+        let loss = token_loss(&case.cfg, &logits, &sequences, None, None)?;
         let expected = case.record.number(&format!("/{}_loss", mode.name()))?;
         let found = f64::from(loss.to_scalar::<f32>()?);
         findings.note(&mode.label("loss"), "loss", (found - expected).abs(), self.tolerances.losses);
