@@ -31,7 +31,9 @@ pub(super) fn locate(path: &Path) -> Result<Place, CheckpointError> {
 }
 
 fn in_folder(path: &Path) -> Result<Place, CheckpointError> {
-    if path.join(MANIFEST).exists() || step_of(path).is_some() {
+    // A run may be called `step-1` too.
+    let is_step = step_of(path).is_some() && !path.join("checkpoints").is_dir();
+    if path.join(MANIFEST).exists() || is_step {
         return Ok(Place::One(path.into()));
     }
     for folder in [path.join("checkpoints"), path.into()] {

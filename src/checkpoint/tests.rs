@@ -86,6 +86,9 @@ fn every_name_of_a_checkpoint_is_accepted() {
 
 #[test]
 fn the_newest_and_the_best_are_kept() {
+    let run = folder.path().join("step-9");
+    save(&Store::open(&run.join("checkpoints")).expect("a store"), 3, &[], 2);
+    assert_eq!(step_of(&run), 3);
     let folder = tempfile::tempdir().expect("a folder");
     let store = store_in(folder.path());
     for step in 1..=5 {
