@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 
-use super::files::{NewFolder, remove_folder, remove_scratch, replace_file};
+use super::files::{NewFolder, replace_file};
+use super::scratch::{clear_scratch, remove_folder};
 use super::{CheckpointError, TrainState};
 use crate::config::Config;
 use crate::text::Vocabulary;
@@ -64,7 +65,8 @@ pub struct Snapshot<'a> {
 
 impl Snapshot<'_> {
     /// Writes the checkpoint as `folder`: beside it first, synced, then renamed. Whatever happens
-    /// meanwhile, `folder` is the old one or the new one, whole.
+    /// meanwhile, `folder` is the old one or the new one, whole. Where a file system can't let two folders
+    /// change places in one step (NFS), a kill in between leaves the old one to [`Store::open`] to put back.
     pub fn write(&self, folder: &Path) -> Result<(), CheckpointError> {
         let mut new = NewFolder::beside(folder)?;
         new.text(CONFIG, &self.config.to_toml())?;
@@ -92,10 +94,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the folder if need be, and clears away what a killed process left half written.
+    /// Makes the folder if need be, and puts in order what a killed process left half done.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let write = |source| CheckpointError::Write { path: folder.into(), source };
-        fs::create_dir_all(folder).and_then(|()| remove_scratch(folder)).map_err(write)?;
+        fs::create_dir_all(folder).and_then(|()| clear_scratch(folder)).map_err(write)?;
         Ok(Self { folder: folder.into() })
     }
 

@@ -202,6 +202,14 @@ fn a_folder_from_a_stranger_takes_no_more_than_it_holds() {
     // Names of files elsewhere are not read, let alone without end.
     stranger(&place, &Config::default(), &TrainState::default());
     let manifest = fs::read_to_string(place.join("manifest.json")).expect("the manifest");
+
+    // Killed between the two steps in which a checkpoint is replaced where the file system has no better.
+    let aside = store.folder().join(".partial-def");
+    fs::create_dir(&aside).expect("made");
+    fs::rename(store.folder().join("step-2"), aside.join("step-2")).expect("moved");
+    store_in(folder.path());
+    assert!(!aside.exists());
+    assert_eq!(step_of(&store.folder().join("step-2")), 2);
     for name in ["../step-1/state.json", "/dev/zero", "a/b", ".."] {
         fs::write(place.join("manifest.json"), manifest.replace("state.json", name)).expect("written");
         let error = message(&place);
