@@ -107,17 +107,35 @@ impl Store {
 
     /// Writes `step-N` for the snapshot's step, points `best` marks and then `latest` to it, and
     /// removes all checkpoints but the newest `keep` and those that are marked. Marked older ones
-    /// lose their optimizer state.
+    /// lose their optimizer state. Another mark that named an earlier `step-N` names the best of the
+    /// snapshot's own history then, or is removed.
     pub fn save(&self, snapshot: &Snapshot, best: &[Mark], keep: usize) -> Result<PathBuf, CheckpointError> {
         let name = format!("{STEP}{}", snapshot.state.step);
         let target = self.folder.join(&name);
         snapshot.write(&target)?;
+        for mark in [Mark::DetBest, Mark::SegmBest].into_iter().filter(|mark| !best.contains(mark)) {
+            self.correct(mark, snapshot.state)?;
+        }
         // `latest` last: a run killed before it goes on from the one before and comes by here again.
         for mark in best.iter().chain([&Mark::Latest]) {
             replace_file(&self.folder.join(mark.name()), &format!("{name}\n"))?;
         }
         self.prune(snapshot.state.step, keep)?;
         Ok(target)
+    }
+
+    /// A mark of a time line that was given up may name the step that was saved anew, without being the best.
+    fn correct(&self, mark: Mark, state: &TrainState) -> Result<(), CheckpointError> {
+        let (path, best) = (self.folder.join(mark.name()), state.best_step(mark));
+        let name = |step| format!("{STEP}{step}");
+        let named = fs::read_to_string(&path).unwrap_or_default();
+        if named.trim() != name(state.step) || best == Some(state.step) {
+            return Ok(());
+        }
+        match best.map(name).filter(|best| self.folder.join(best).is_dir()) {
+            Some(best) => replace_file(&path, &format!("{best}\n")),
+            None => fs::remove_file(&path).map_err(|source| CheckpointError::Write { path, source }),
+        }
     }
 
     fn prune(&self, newest: usize, keep: usize) -> Result<(), CheckpointError> {

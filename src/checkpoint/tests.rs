@@ -6,10 +6,16 @@ use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::config::Config;
-use crate::report::Weights;
+use crate::report::{Protocol, ResultRow, Scores, Weights};
 use crate::text::Vocabulary;
 
 fn save(store: &Store, step: usize, best: &[Mark], keep: usize) {
+    let state = TrainState { step, best_segm: Some(1.0 / 3.0), ..TrainState::default() };
+    save_state(store, &state, best, keep);
+}
+
+fn save_state(store: &Store, state: &TrainState, best: &[Mark], keep: usize) {
+    let step = state.step;
     let tensors = |value: f32| {
         let tensor = Tensor::full(value, (2, 3), &Device::Cpu).expect("a tensor");
         let count = Tensor::new(step as i64, &Device::Cpu).expect("a tensor");
@@ -18,7 +24,7 @@ fn save(store: &Store, step: usize, best: &[Mark], keep: usize) {
     let snapshot = Snapshot {
         config: &Config::default(),
         vocabulary: &Vocabulary::build(["a red star"]),
-        state: &TrainState { step, best_segm: Some(1.0 / 3.0), ..TrainState::default() },
+        state,
         model: tensors(step as f32),
         ema: Some(tensors(0.5 + step as f32)),
         optimizer: Some(tensors(-1.0)),
@@ -110,6 +116,35 @@ fn the_newest_and_the_best_are_kept() {
 fn a_damaged_newest_one_is_told_and_the_one_before_is_used() {
     for file in ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", "config.toml"] {
         let folder = tempfile::tempdir().expect("a folder");
+#[test]
+fn a_mark_does_not_name_a_step_that_was_saved_anew_and_is_not_the_best() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    let marked = |name| step_of(&store.folder().join(name));
+    let mut state = TrainState::default();
+    let mut evaluate = |step: usize, miou: f64| {
+        let scores = Scores { miou: Some(miou), ..Scores::default() };
+        state.scores.retain(|row| row.step < step);
+        state.scores.push(ResultRow::new((step, step), "val", Weights::Ema, Protocol::Standard, &scores));
+        state.best_segm = state.scores.iter().map(|row| row.miou.expect("a score")).reduce(f64::max);
+        state.step = step;
+        state.clone()
+    };
+    save_state(&store, &evaluate(1, 30.0), &[Mark::SegmBest], 2);
+    save_state(&store, &evaluate(2, 40.0), &[Mark::SegmBest], 2);
+    // The same again, as after a stop in an evaluation.
+    save_state(&store, &evaluate(2, 40.0), &[], 2);
+    assert_eq!(marked("segm_best"), 2);
+    // Resumed from the first, with other settings.
+    save_state(&store, &evaluate(2, 20.0), &[], 2);
+    assert_eq!(marked("segm_best"), 1);
+
+    // Where the best of what is left is gone, no mark is right.
+    save_state(&store, &evaluate(3, 50.0), &[Mark::SegmBest], 1);
+    save_state(&store, &evaluate(3, 10.0), &[], 1);
+    assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
+}
+
         let store = store_in(folder.path());
         (1..=3).for_each(|step| save(&store, step, &[], 3));
         damage(&store.folder().join("step-3").join(file));
