@@ -20,7 +20,7 @@ impl Config {
     /// (`key.path=value`) in order, and checks the result.
     ///
     /// # Errors
-    /// Every [`ConfigError`]; unknown keys are answered with the nearest right one.
+    /// Every [`ConfigError`]; unknown keys are answered with the nearest right one, the reference's with ours.
     pub fn load(name: &str, sets: &[String]) -> Result<Self, ConfigError> {
         set_all(read(name, &mut Vec::new())?, name, sets)
     }
@@ -77,10 +77,16 @@ fn typed(table: &Table, place: &str) -> Result<Config, ConfigError> {
     })
 }
 
-/// The types of Rust as their kinds of numbers.
+/// The types of Rust as what is to be written.
 fn in_words(message: &str) -> String {
-    let kinds =
-        [("usize", "a whole number"), ("u64", "a whole number"), ("f64", "a number"), ("f32", "a number")];
+    let kinds = [
+        ("usize", "a whole number"),
+        ("u64", "a whole number"),
+        ("f64", "a number"),
+        ("f32", "a number"),
+        // Not as Python spells them.
+        ("a boolean", "true or false, in small letters"),
+    ];
     match kinds
         .into_iter()
         .find_map(|(kind, words)| Some((message.strip_suffix(&format!("expected {kind}"))?, words)))
@@ -203,11 +209,23 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_the_reference_are_known_by_their_meaning() {
+        assert_eq!(
+            message(DEFAULT, &["model.head.num_ray=18"]),
+            "--set model.head.num_ray=18: unknown key `model.head.num_ray`; that key of the reference is \
+             `model.vertices` here"
+        );
+        assert!(message(DEFAULT, &["work_dir=x"]).ends_with("is the option --runs DIR here"));
+    }
+
+    #[test]
     fn a_wrong_type_names_key_and_found_value() {
         let text = message(DEFAULT, &["train.epochs=many"]);
         assert!(text.contains("`train.epochs`") && text.contains("\"many\""), "{text}");
         let text = message(DEFAULT, &["model.task=segment"]);
         assert!(text.contains("segmentation") && text.contains("multi-task"), "{text}");
+        let text = message(DEFAULT, &["train.ema=True"]);
+        assert!(text.ends_with("expected true or false, in small letters"), "{text}");
     }
 
     #[test]
