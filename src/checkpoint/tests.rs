@@ -86,15 +86,19 @@ fn every_name_of_a_checkpoint_is_accepted() {
     assert_eq!(step_of(&store.folder().join("step-1")), 1);
     assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
     assert!(message(folder.path()).contains("holds no checkpoint"));
+    let run = folder.path().join("step-9");
+    save(&Store::open(&run.join("checkpoints")).expect("a store"), 3, &[], 2);
+    assert_eq!(step_of(&run), 3);
     fs::write(folder.path().join("weights.pth"), vec![7; 5000]).expect("written");
-    assert!(message(&folder.path().join("weights.pth")).contains("(5000 bytes)"));
+    let said = message(&folder.path().join("weights.pth"));
+    assert!(said.contains("is no checkpoint but a file of 5000 bytes; a PyTorch file becomes"), "{said}");
+    fs::write(store.folder().join("segm_best"), "../elsewhere").expect("written");
+    let said = message(&store.folder().join("segm_best"));
+    assert!(said.contains("segm_best says `../elsewhere`, but a mark has the name"), "{said}");
 }
 
 #[test]
 fn the_newest_and_the_best_are_kept() {
-    let run = folder.path().join("step-9");
-    save(&Store::open(&run.join("checkpoints")).expect("a store"), 3, &[], 2);
-    assert_eq!(step_of(&run), 3);
     let folder = tempfile::tempdir().expect("a folder");
     let store = store_in(folder.path());
     for step in 1..=5 {
@@ -112,10 +116,6 @@ fn the_newest_and_the_best_are_kept() {
     assert!(error.contains("--finetune-from"), "{error}");
 }
 
-#[test]
-fn a_damaged_newest_one_is_told_and_the_one_before_is_used() {
-    for file in ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", "config.toml"] {
-        let folder = tempfile::tempdir().expect("a folder");
 #[test]
 fn a_mark_does_not_name_a_step_that_was_saved_anew_and_is_not_the_best() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -145,6 +145,10 @@ fn a_mark_does_not_name_a_step_that_was_saved_anew_and_is_not_the_best() {
     assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
 }
 
+#[test]
+fn a_damaged_newest_one_is_told_and_the_one_before_is_used() {
+    for file in ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", "config.toml"] {
+        let folder = tempfile::tempdir().expect("a folder");
         let store = store_in(folder.path());
         (1..=3).for_each(|step| save(&store, step, &[], 3));
         damage(&store.folder().join("step-3").join(file));
@@ -198,6 +202,14 @@ fn a_kill_leaves_nothing_that_matters() {
     assert_eq!(step_of(&store.folder().join("latest")), 2);
     store_in(folder.path());
     assert!(!half.exists());
+
+    // Killed between the two steps in which a checkpoint is replaced where the file system has no better.
+    let aside = store.folder().join(".partial-def");
+    fs::create_dir(&aside).expect("made");
+    fs::rename(store.folder().join("step-2"), aside.join("step-2")).expect("moved");
+    store_in(folder.path());
+    assert!(!aside.exists());
+    assert_eq!(step_of(&store.folder().join("step-2")), 2);
 }
 
 /// A checkpoint that contradicts itself, but not its checksums.
@@ -237,14 +249,6 @@ fn a_folder_from_a_stranger_takes_no_more_than_it_holds() {
     // Names of files elsewhere are not read, let alone without end.
     stranger(&place, &Config::default(), &TrainState::default());
     let manifest = fs::read_to_string(place.join("manifest.json")).expect("the manifest");
-
-    // Killed between the two steps in which a checkpoint is replaced where the file system has no better.
-    let aside = store.folder().join(".partial-def");
-    fs::create_dir(&aside).expect("made");
-    fs::rename(store.folder().join("step-2"), aside.join("step-2")).expect("moved");
-    store_in(folder.path());
-    assert!(!aside.exists());
-    assert_eq!(step_of(&store.folder().join("step-2")), 2);
     for name in ["../step-1/state.json", "/dev/zero", "a/b", ".."] {
         fs::write(place.join("manifest.json"), manifest.replace("state.json", name)).expect("written");
         let error = message(&place);
