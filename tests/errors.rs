@@ -121,7 +121,7 @@ fn a_dataset_of_another_name() {
         &[
             "data/annotations/refshapes-unc/instances_sample_5.json",
             "files there: instances.json",
-            "in training by data.train_annotations",
+            "in training by data.train_annotations: a file name in that folder",
         ],
     );
 }

@@ -142,6 +142,14 @@ fn answer(mut stream: TcpStream, own: &str, log: &Mutex<Log>) {
         "/acme/originals/resolve/main/det_best.pth" | "/acme/originals/resolve/main/yolov3.weights" => {
             send("200 OK", &[etag, commit], &file, file.len())
         }
+        // A commit that is a path: what is noted about it would be written there.
+        "/api/models/acme/escape/revision/main" => {
+            let body = r#"{"sha":"../../../victim","siblings":[{"rfilename":"model.safetensors"}]}"#;
+            send("200 OK", &[], body.as_bytes(), body.len());
+        }
+        path if path.starts_with("/acme/escape/resolve/") => {
+            send("200 OK", &[etag, commit], &file, file.len())
+        }
         "/api/models/acme/gated/revision/main" => send("403 Forbidden", &error("GatedRepo"), b"", 0),
         "/api/models/acme/private/revision/main" => send("401 Unauthorized", &error("RepoNotFound"), b"", 0),
         "/api/models/acme/seqtr/revision/v9" => send("404 Not Found", &error("RevisionNotFound"), b"", 0),
@@ -265,6 +273,19 @@ fn the_program_heeds_the_environment_and_names_the_conversion() {
     assert!(done && again == out, "{again}");
     let (done, _, err) = said(program(&["download", "acme/other"]).env("HF_HUB_OFFLINE", "1"));
     assert!(!done && err.contains("HF_HUB_OFFLINE is set and acme/other is not in the cache"), "{err}");
+}
+
+#[test]
+fn a_commit_that_is_a_path_writes_nothing_elsewhere() {
+    let (server, home) = (StandIn::start(), tempfile::tempdir().unwrap());
+    let victim = home.path().join("victim");
+    std::fs::write(&victim, "mine").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_partial-res"));
+    command.args(["download", "acme/escape"]).env("HF_HOME", home.path()).env("HF_ENDPOINT", &server.address);
+    let output = command.env_remove("HF_HUB_OFFLINE").output().unwrap();
+    assert_eq!(std::fs::read_to_string(victim).unwrap(), "mine");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("did not answer as the Hub does: commit `../../../victim`"), "{said}");
 }
 
 #[test]

@@ -246,7 +246,8 @@ fn fine_tuning_takes_what_fits_and_says_what_not() {
     let positions = "head.transformer.seq_positional_encoding.embedding.weight";
     assert!(log.contains(&format!("dropped  {positions} (another sequence length)")), "{log}");
     assert!(log.contains(&format!("initial  {positions}")), "{log}");
-    assert!(log.contains("loaded   lan_enc.embedding.weight"), "{log}");
+    // What was taken over is hundreds of tensors, and is counted.
+    assert!(log.contains(" tensors loaded, ") && !log.contains("lan_enc.embedding.weight"), "{log}");
 
     outlines.model.d_model = 32;
     let run = RunFolder::at(folder.path().join("wide"), &outlines).expect("a run folder");

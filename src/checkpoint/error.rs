@@ -34,7 +34,12 @@ pub enum CheckpointError {
     NoneWhole { folder: PathBuf, problems: String },
 
     #[error(
-        "{path} is no checkpoint: it says `{found}`, a mark has the name of a checkpoint folder beside it, such as step-100. A PyTorch file becomes a checkpoint by `cargo convert checkpoint`"
+        "{path} is no checkpoint but a file of {bytes} bytes; a PyTorch file becomes a checkpoint, which is a folder, by `cargo convert checkpoint`"
+    )]
+    File { path: PathBuf, bytes: u64 },
+
+    #[error(
+        "{path} says `{found}`, but a mark has the name of a checkpoint folder beside it, such as step-100; name that folder itself"
     )]
     Pointer { path: PathBuf, found: String },
 

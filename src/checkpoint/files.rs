@@ -11,9 +11,7 @@ use tempfile::TempDir;
 
 use super::CheckpointError;
 use super::manifest::{Entry, MANIFEST, Manifest};
-
-/// Begins the names of folders that are being written or removed.
-pub(super) const SCRATCH: &str = ".partial-";
+use super::scratch::{SCRATCH, move_in};
 
 /// A folder under construction beside its later place. Dropped, it leaves nothing.
 pub(super) struct NewFolder {
@@ -81,15 +79,9 @@ impl NewFolder {
         let publish = || {
             readable_by_all(self.scratch.path())?;
             sync(self.scratch.path())?;
-            let before = set_aside(target)?;
-            fs::rename(self.scratch.path(), target)?;
-            sync(&parent(target))?;
-            before.map_or(Ok(()), TempDir::close)
+            move_in(self.scratch, target)
         };
-        publish().map_err(|source| CheckpointError::Write { path: target.into(), source })?;
-        // The folder has moved: there is nothing left to clean up under the old name.
-        drop(self.scratch.keep());
-        Ok(())
+        publish().map_err(|source| CheckpointError::Write { path: target.into(), source })
     }
 }
 
@@ -106,38 +98,11 @@ pub(super) fn replace_file(path: &Path, text: &str) -> Result<(), CheckpointErro
     replace().map_err(|source| CheckpointError::Write { path: path.into(), source })
 }
 
-/// Removes a folder in such a way that half of it is never found under its name.
-pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
-    set_aside(folder)?.map_or(Ok(()), TempDir::close)
-}
-
-/// Moves a folder, if it is there, to where it is removed from.
-fn set_aside(folder: &Path) -> io::Result<Option<TempDir>> {
-    if !folder.exists() {
-        return Ok(None);
-    }
-    let away = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent(folder))?;
-    fs::rename(folder, away.path().join("removed"))?;
-    Ok(Some(away))
-}
-
-/// Removes what a killed process left in `folder`.
-pub(super) fn remove_scratch(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
-            let path = entry.path();
-            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
-        }
-    }
-    Ok(())
-}
-
-fn parent(path: &Path) -> PathBuf {
+pub(super) fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).into()
 }
 
-fn sync(folder: &Path) -> io::Result<()> {
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

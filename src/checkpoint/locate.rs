@@ -31,7 +31,9 @@ pub(super) fn locate(path: &Path) -> Result<Place, CheckpointError> {
 }
 
 fn in_folder(path: &Path) -> Result<Place, CheckpointError> {
-    if path.join(MANIFEST).exists() || step_of(path).is_some() {
+    // A run may be called `step-1` too.
+    let is_step = step_of(path).is_some() && !path.join("checkpoints").is_dir();
+    if path.join(MANIFEST).exists() || is_step {
         return Ok(Place::One(path.into()));
     }
     for folder in [path.join("checkpoints"), path.into()] {
@@ -54,18 +56,23 @@ fn newest(folder: &Path) -> Result<Option<Place>, CheckpointError> {
 
 /// The folder name in a mark; nothing if there is no such file.
 fn target(mark: &Path) -> Result<Option<String>, CheckpointError> {
-    let pointer = |found| CheckpointError::Pointer { path: mark.into(), found };
     let read = |source| CheckpointError::Read { path: mark.into(), source };
     if !mark.is_file() {
         return Ok(None);
     }
     let bytes = fs::metadata(mark).map_err(read)?.len();
+    let wrong = |found| match mark.file_name() {
+        Some(name) if Mark::ALL.iter().any(|known| known.name() == name) => {
+            CheckpointError::Pointer { path: mark.into(), found }
+        }
+        _ => CheckpointError::File { path: mark.into(), bytes },
+    };
     if bytes > 256 {
-        return Err(pointer(format!("({bytes} bytes)")));
+        return Err(wrong(format!("({bytes} bytes)")));
     }
     let text = String::from_utf8_lossy(&fs::read(mark).map_err(read)?).trim().to_owned();
     if text.is_empty() || text.starts_with('.') || text.contains(['/', '\\', '\0', '\n']) {
-        return Err(pointer(text));
+        return Err(wrong(text));
     }
     Ok(Some(text))
 }

@@ -3,14 +3,16 @@
 //! A checkpoint holds `model.safetensors` and `ema.safetensors` (names of the reference's
 //! `state_dict`), `config.toml`, `vocabulary.json`, `state.json` (progress and scores) and, in the
 //! newest ones of a run, `optimizer.safetensors`. `manifest.json` has size and SHA-256 of each. A
-//! folder is written beside its place, synced and renamed. `latest`, `det_best` and `segm_best` are
-//! files that hold the name of a folder; they are accepted wherever a checkpoint is.
+//! folder is written beside its place, synced and renamed; one that replaces another changes places
+//! with it. `latest`, `det_best` and `segm_best` are files that hold the name of a folder; they are
+//! accepted wherever a checkpoint is.
 
 mod error;
 mod files;
 mod locate;
 mod manifest;
 mod open;
+mod scratch;
 mod state;
 mod store;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::ResultRow;
+use super::Mark;
+use crate::report::{Protocol, ResultRow, Weights};
 
 /// All that a resumed training needs besides tensors and configuration.
 ///
@@ -48,6 +49,19 @@ pub struct TrainState {
 }
 
 impl TrainState {
+    /// The step at which the best score was reached that a mark stands for, as far as `scores` tells.
+    pub(super) fn best_step(&self, mark: Mark) -> Option<usize> {
+        let has_average = self.scores.iter().any(|row| row.weights == Weights::Ema);
+        let weights = if has_average { Weights::Ema } else { Weights::Raw };
+        let (best, score): (_, fn(&ResultRow) -> Option<f64>) = match mark {
+            Mark::Latest => return Some(self.step),
+            Mark::DetBest => (self.best_det?, |row| row.box_acc),
+            Mark::SegmBest => (self.best_segm?, |row| row.miou),
+        };
+        let judged = |row: &&ResultRow| row.weights == weights && row.protocol == Protocol::Standard;
+        self.scores.iter().filter(judged).find(|row| score(row) == Some(best)).map(|row| row.step)
+    }
+
     /// A counter that no training reaches, and what it says. Reckoning on with it would overflow.
     pub(super) fn overflow(&self) -> Option<(&'static str, u64)> {
         let counters = [

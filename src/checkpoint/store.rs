@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 
-use super::files::{NewFolder, remove_folder, remove_scratch, replace_file};
+use super::files::{NewFolder, replace_file};
+use super::scratch::{clear_scratch, remove_folder};
 use super::{CheckpointError, TrainState};
 use crate::config::Config;
 use crate::text::Vocabulary;
@@ -64,7 +65,8 @@ pub struct Snapshot<'a> {
 
 impl Snapshot<'_> {
     /// Writes the checkpoint as `folder`: beside it first, synced, then renamed. Whatever happens
-    /// meanwhile, `folder` is the old one or the new one, whole.
+    /// meanwhile, `folder` is the old one or the new one, whole. Where a file system can't let two folders
+    /// change places in one step (NFS), a kill in between leaves the old one to [`Store::open`] to put back.
     pub fn write(&self, folder: &Path) -> Result<(), CheckpointError> {
         let mut new = NewFolder::beside(folder)?;
         new.text(CONFIG, &self.config.to_toml())?;
@@ -92,10 +94,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the folder if need be, and clears away what a killed process left half written.
+    /// Makes the folder if need be, and puts in order what a killed process left half done.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let write = |source| CheckpointError::Write { path: folder.into(), source };
-        fs::create_dir_all(folder).and_then(|()| remove_scratch(folder)).map_err(write)?;
+        fs::create_dir_all(folder).and_then(|()| clear_scratch(folder)).map_err(write)?;
         Ok(Self { folder: folder.into() })
     }
 
@@ -105,17 +107,35 @@ impl Store {
 
     /// Writes `step-N` for the snapshot's step, points `best` marks and then `latest` to it, and
     /// removes all checkpoints but the newest `keep` and those that are marked. Marked older ones
-    /// lose their optimizer state.
+    /// lose their optimizer state. Another mark that named an earlier `step-N` names the best of the
+    /// snapshot's own history then, or is removed.
     pub fn save(&self, snapshot: &Snapshot, best: &[Mark], keep: usize) -> Result<PathBuf, CheckpointError> {
         let name = format!("{STEP}{}", snapshot.state.step);
         let target = self.folder.join(&name);
         snapshot.write(&target)?;
+        for mark in [Mark::DetBest, Mark::SegmBest].into_iter().filter(|mark| !best.contains(mark)) {
+            self.correct(mark, snapshot.state)?;
+        }
         // `latest` last: a run killed before it goes on from the one before and comes by here again.
         for mark in best.iter().chain([&Mark::Latest]) {
             replace_file(&self.folder.join(mark.name()), &format!("{name}\n"))?;
         }
         self.prune(snapshot.state.step, keep)?;
         Ok(target)
+    }
+
+    /// A mark of a time line that was given up may name the step that was saved anew, without being the best.
+    fn correct(&self, mark: Mark, state: &TrainState) -> Result<(), CheckpointError> {
+        let (path, best) = (self.folder.join(mark.name()), state.best_step(mark));
+        let name = |step| format!("{STEP}{step}");
+        let named = fs::read_to_string(&path).unwrap_or_default();
+        if named.trim() != name(state.step) || best == Some(state.step) {
+            return Ok(());
+        }
+        match best.map(name).filter(|best| self.folder.join(best).is_dir()) {
+            Some(best) => replace_file(&path, &format!("{best}\n")),
+            None => fs::remove_file(&path).map_err(|source| CheckpointError::Write { path, source }),
+        }
     }
 
     fn prune(&self, newest: usize, keep: usize) -> Result<(), CheckpointError> {

@@ -6,10 +6,16 @@ use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::config::Config;
-use crate::report::Weights;
+use crate::report::{Protocol, ResultRow, Scores, Weights};
 use crate::text::Vocabulary;
 
 fn save(store: &Store, step: usize, best: &[Mark], keep: usize) {
+    let state = TrainState { step, best_segm: Some(1.0 / 3.0), ..TrainState::default() };
+    save_state(store, &state, best, keep);
+}
+
+fn save_state(store: &Store, state: &TrainState, best: &[Mark], keep: usize) {
+    let step = state.step;
     let tensors = |value: f32| {
         let tensor = Tensor::full(value, (2, 3), &Device::Cpu).expect("a tensor");
         let count = Tensor::new(step as i64, &Device::Cpu).expect("a tensor");
@@ -18,7 +24,7 @@ fn save(store: &Store, step: usize, best: &[Mark], keep: usize) {
     let snapshot = Snapshot {
         config: &Config::default(),
         vocabulary: &Vocabulary::build(["a red star"]),
-        state: &TrainState { step, best_segm: Some(1.0 / 3.0), ..TrainState::default() },
+        state,
         model: tensors(step as f32),
         ema: Some(tensors(0.5 + step as f32)),
         optimizer: Some(tensors(-1.0)),
@@ -80,8 +86,15 @@ fn every_name_of_a_checkpoint_is_accepted() {
     assert_eq!(step_of(&store.folder().join("step-1")), 1);
     assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
     assert!(message(folder.path()).contains("holds no checkpoint"));
+    let run = folder.path().join("step-9");
+    save(&Store::open(&run.join("checkpoints")).expect("a store"), 3, &[], 2);
+    assert_eq!(step_of(&run), 3);
     fs::write(folder.path().join("weights.pth"), vec![7; 5000]).expect("written");
-    assert!(message(&folder.path().join("weights.pth")).contains("(5000 bytes)"));
+    let said = message(&folder.path().join("weights.pth"));
+    assert!(said.contains("is no checkpoint but a file of 5000 bytes; a PyTorch file becomes"), "{said}");
+    fs::write(store.folder().join("segm_best"), "../elsewhere").expect("written");
+    let said = message(&store.folder().join("segm_best"));
+    assert!(said.contains("segm_best says `../elsewhere`, but a mark has the name"), "{said}");
 }
 
 #[test]
@@ -101,6 +114,35 @@ fn the_newest_and_the_best_are_kept() {
     assert!(best.weights(Weights::Ema).is_ok());
     let error = best.optimizer().expect_err("removed to save space").to_string();
     assert!(error.contains("--finetune-from"), "{error}");
+}
+
+#[test]
+fn a_mark_does_not_name_a_step_that_was_saved_anew_and_is_not_the_best() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    let marked = |name| step_of(&store.folder().join(name));
+    let mut state = TrainState::default();
+    let mut evaluate = |step: usize, miou: f64| {
+        let scores = Scores { miou: Some(miou), ..Scores::default() };
+        state.scores.retain(|row| row.step < step);
+        state.scores.push(ResultRow::new((step, step), "val", Weights::Ema, Protocol::Standard, &scores));
+        state.best_segm = state.scores.iter().map(|row| row.miou.expect("a score")).reduce(f64::max);
+        state.step = step;
+        state.clone()
+    };
+    save_state(&store, &evaluate(1, 30.0), &[Mark::SegmBest], 2);
+    save_state(&store, &evaluate(2, 40.0), &[Mark::SegmBest], 2);
+    // The same again, as after a stop in an evaluation.
+    save_state(&store, &evaluate(2, 40.0), &[], 2);
+    assert_eq!(marked("segm_best"), 2);
+    // Resumed from the first, with other settings.
+    save_state(&store, &evaluate(2, 20.0), &[], 2);
+    assert_eq!(marked("segm_best"), 1);
+
+    // Where the best of what is left is gone, no mark is right.
+    save_state(&store, &evaluate(3, 50.0), &[Mark::SegmBest], 1);
+    save_state(&store, &evaluate(3, 10.0), &[], 1);
+    assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
 }
 
 #[test]
@@ -160,6 +202,14 @@ fn a_kill_leaves_nothing_that_matters() {
     assert_eq!(step_of(&store.folder().join("latest")), 2);
     store_in(folder.path());
     assert!(!half.exists());
+
+    // Killed between the two steps in which a checkpoint is replaced where the file system has no better.
+    let aside = store.folder().join(".partial-def");
+    fs::create_dir(&aside).expect("made");
+    fs::rename(store.folder().join("step-2"), aside.join("step-2")).expect("moved");
+    store_in(folder.path());
+    assert!(!aside.exists());
+    assert_eq!(step_of(&store.folder().join("step-2")), 2);
 }
 
 /// A checkpoint that contradicts itself, but not its checksums.

@@ -52,7 +52,7 @@ fn list<T>(f: &mut fmt::Formatter<'_>, title: &str, items: &[T], line: impl Fn(&
     Ok(())
 }
 
-/// What fine-tuning took over. Its `Display` names every tensor.
+/// What fine-tuning took over. Its `Display` names the tensors that were not; all others of the network were.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transfer {
     pub from: PathBuf,
@@ -84,9 +84,6 @@ impl fmt::Display for Transfer {
         }
         for name in &self.initial {
             write!(f, "\ninitial  {name}")?;
-        }
-        for name in &self.loaded {
-            write!(f, "\nloaded   {name}")?;
         }
         Ok(())
     }

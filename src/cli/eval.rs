@@ -48,7 +48,7 @@ pub struct EvalArgs {
     /// Expressions in a batch
     #[arg(long, default_value = "32")]
     batch_size: NonZeroUsize,
-    /// At most this many referents of a split, evenly spread; 0 is all
+    /// About this many referents of a split, by whole images, evenly spread; 0 is all
     #[arg(long, default_value_t = 0)]
     limit: usize,
     /// Leave out the three marks

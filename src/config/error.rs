@@ -16,19 +16,12 @@ pub enum ConfigError {
     Base { place: String, found: String },
     #[error("{place} includes itself through `base`: {}", chain.join(" -> "))]
     Circle { place: String, chain: Vec<String> },
-    #[error("{place}: unknown key `{key}`{}", hint(nearest))]
-    UnknownKey { place: String, key: String, nearest: Option<String> },
+    #[error("{place}: unknown key `{key}`; {advice}")]
+    UnknownKey { place: String, key: String, advice: String },
     #[error("{place}: `{key}`: {message}")]
     Type { place: String, key: String, message: String },
     #[error("--set {argument}: expected KEY=VALUE, such as --set train.epochs=3")]
     Set { argument: String },
     #[error("`{key}` = {found}: {expected}")]
     Value { key: &'static str, found: String, expected: String },
-}
-
-fn hint(nearest: &Option<String>) -> String {
-    match nearest {
-        Some(key) => format!("; did you mean `{key}`?"),
-        None => "; `train --print-config` lists all keys".into(),
-    }
 }

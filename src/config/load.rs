@@ -20,7 +20,7 @@ impl Config {
     /// (`key.path=value`) in order, and checks the result.
     ///
     /// # Errors
-    /// Every [`ConfigError`]; unknown keys are answered with the nearest right one.
+    /// Every [`ConfigError`]; unknown keys are answered with the nearest right one, the reference's with ours.
     pub fn load(name: &str, sets: &[String]) -> Result<Self, ConfigError> {
         set_all(read(name, &mut Vec::new())?, name, sets)
     }
@@ -58,10 +58,10 @@ impl Config {
 
 fn set_all(mut table: Table, place: &str, sets: &[String]) -> Result<Config, ConfigError> {
     for argument in sets {
-        let (key, value) = parse_set(argument)?;
+        let own = parse_set(argument)?;
         let place = format!("--set {argument}");
-        keys::check(&nested(&key, value.clone()), &place)?;
-        insert(&mut table, &key, value);
+        keys::check(&own, &place)?;
+        merge(&mut table, own);
         typed(&table, &place)?;
     }
     let config = typed(&table, place)?;
@@ -77,10 +77,16 @@ fn typed(table: &Table, place: &str) -> Result<Config, ConfigError> {
     })
 }
 
-/// The types of Rust as their kinds of numbers.
+/// The types of Rust as what is to be written.
 fn in_words(message: &str) -> String {
-    let kinds =
-        [("usize", "a whole number"), ("u64", "a whole number"), ("f64", "a number"), ("f32", "a number")];
+    let kinds = [
+        ("usize", "a whole number"),
+        ("u64", "a whole number"),
+        ("f64", "a number"),
+        ("f32", "a number"),
+        // Not as Python spells them.
+        ("a boolean", "true or false, in small letters"),
+    ];
     match kinds
         .into_iter()
         .find_map(|(kind, words)| Some((message.strip_suffix(&format!("expected {kind}"))?, words)))
@@ -155,40 +161,20 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// `a.b=value`: the value is TOML if it can be read as such, else a string.
-fn parse_set(argument: &str) -> Result<(Vec<String>, Value), ConfigError> {
+/// `a.b=value` as the tables of a file that says so; the value is TOML if it can be read as such, else a string.
+fn parse_set(argument: &str) -> Result<Table, ConfigError> {
     let wrong = || ConfigError::Set { argument: argument.into() };
     let (key, text) = argument.split_once('=').ok_or_else(wrong)?;
-    let key: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
-    if key.iter().any(String::is_empty) {
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    let [sections @ .., last] = &parts[..] else { return Err(wrong()) };
+    if parts.contains(&"") {
         return Err(wrong());
     }
     let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
-    Ok((key, value.unwrap_or_else(|| Value::String(text.trim().into()))))
-}
-
-fn nested(key: &[String], value: Value) -> Table {
-    let mut table = Table::new();
-    insert(&mut table, key, value);
-    table
-}
-
-fn insert(table: &mut Table, key: &[String], value: Value) {
-    match key {
-        [] => {}
-        [last] => {
-            table.insert(last.clone(), value);
-        }
-        [first, rest @ ..] => {
-            let inner = table.entry(first.clone()).or_insert_with(|| Value::Table(Table::new()));
-            if !inner.is_table() {
-                *inner = Value::Table(Table::new());
-            }
-            if let Value::Table(inner) = inner {
-                insert(inner, rest, value);
-            }
-        }
-    }
+    let value = value.unwrap_or_else(|| Value::String(text.trim().into()));
+    let table = |name: &str, value| Table::from_iter([(name.to_owned(), value)]);
+    let inner = table(last, value);
+    Ok(sections.iter().rev().fold(inner, |inner, section| table(section, Value::Table(inner))))
 }
 
 #[cfg(test)]
@@ -223,11 +209,30 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_the_reference_are_known_by_their_meaning() {
+        assert_eq!(
+            message(DEFAULT, &["model.head.num_ray=18"]),
+            "--set model.head.num_ray=18: unknown key `model.head.num_ray`; that key of the reference is \
+             `model.vertices` here"
+        );
+        assert!(message(DEFAULT, &["work_dir=x"]).ends_with("is the option --runs DIR here"));
+    }
+
+    #[test]
     fn a_wrong_type_names_key_and_found_value() {
         let text = message(DEFAULT, &["train.epochs=many"]);
         assert!(text.contains("`train.epochs`") && text.contains("\"many\""), "{text}");
         let text = message(DEFAULT, &["model.task=segment"]);
         assert!(text.contains("segmentation") && text.contains("multi-task"), "{text}");
+        let text = message(DEFAULT, &["train.ema=True"]);
+        assert!(text.ends_with("expected true or false, in small letters"), "{text}");
+    }
+
+    #[test]
+    fn a_table_that_is_set_leaves_its_other_keys() {
+        let sets = ["data.close_up.rotation=180", "data.close_up={margin=0.3}"].map(String::from);
+        let close_up = Config::load(DEFAULT, &sets).unwrap().data.close_up;
+        assert_eq!((close_up.rotation, close_up.margin), (180.0, 0.3));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub enum DataError {
     NoData { folder: PathBuf },
 
     #[error(
-        "no annotation file {path}; {there}. Name another one (in training by data.train_annotations), or put the file there"
+        "no annotation file {path}; {there}. Name another one (in training by data.train_annotations: a file name in that folder, or a whole path), or put the file there"
     )]
     NoFile { path: PathBuf, there: String },
 

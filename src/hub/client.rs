@@ -94,8 +94,11 @@ impl Hub {
         if text.trim_start().starts_with('<') {
             return Err(HubError::WebPage { url });
         }
-        let model: Model = serde_json::from_str(&text)
-            .map_err(|error| HubError::Answer { url, message: error.to_string() })?;
+        let answer = |message| HubError::Answer { url: url.clone(), message };
+        let model: Model = serde_json::from_str(&text).map_err(|error| answer(error.to_string()))?;
+        if !is_plain(&model.sha) {
+            return Err(answer(format!("commit `{}`", model.sha)));
+        }
         Ok(Listing { commit: model.sha, files: model.siblings.into_iter().map(|s| s.rfilename).collect() })
     }
 
@@ -294,6 +297,11 @@ fn header(response: &Response<Body>, name: &str) -> Option<String> {
     response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
+/// Whether a hash or a commit may be the name of a file in the cache: no path to elsewhere.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+}
+
 /// Commit, and what the file is; from a HEAD answer of the Hub itself.
 fn announced(head: &Response<Body>, url: &str, file: &str) -> Result<(String, Announced), HubError> {
     let need = |names: [&'static str; 2]| {
@@ -302,10 +310,8 @@ fn announced(head: &Response<Body>, url: &str, file: &str) -> Result<(String, An
     };
     let etag = need(["x-linked-etag", "etag"])?;
     let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
-    let plain =
-        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     let commit = need(["x-repo-commit", "x-repo-commit"])?;
-    if !plain(&etag) || !plain(&commit) {
+    if !is_plain(&etag) || !is_plain(&commit) {
         return Err(HubError::Answer {
             url: url.into(),
             message: format!("ETag `{etag}`, commit `{commit}`"),

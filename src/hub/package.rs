@@ -94,6 +94,13 @@ fn card(checkpoint: &Checkpoint, config: &Config, licence: &str) -> String {
     for row in state.scores.iter().filter(|row| Some(row.step) == last) {
         score(&mut text, row);
     }
+    // What they were measured with, whatever `config` says by now.
+    if let limit @ 1.. = checkpoint.config.train.eval_limit {
+        text += &format!(
+            "\nThese are scores of about {limit} referents of a split, or of all if it has fewer (`train.eval_limit`), in \
+             whole images evenly spread over it.\n"
+        );
+    }
     text
 }
 
@@ -101,4 +108,33 @@ fn score(text: &mut String, row: &ResultRow) {
     let figure = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
     let figures = [row.miou, row.oiou, row.p50, row.p90, row.box_acc].map(figure).join(" | ");
     *text += &format!("| {} | {} | {} | {figures} |\n", row.split, row.weights, row.protocol);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::TrainState;
+    use crate::text::Vocabulary;
+
+    #[test]
+    fn a_card_says_what_part_of_a_split_its_scores_are_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (limit, said) in [(0, false), (50, true)] {
+            let mut config = Config::default();
+            config.train.eval_limit = limit;
+            let snapshot = Snapshot {
+                config: &config,
+                vocabulary: &Vocabulary::build(["a red star"]),
+                state: &TrainState::default(),
+                model: HashMap::new(),
+                ema: None,
+                optimizer: None,
+            };
+            let place = folder.path().join(limit.to_string());
+            snapshot.write(&place).expect("written");
+            let checkpoint = Checkpoint::open(&place).expect("a checkpoint");
+            let card = card(&checkpoint, &Config::default(), "mit");
+            assert_eq!(card.contains("about 50 referents"), said, "{card}");
+        }
+    }
 }

@@ -15,11 +15,12 @@ const fn variables(size: &'static str, rank: &'static str, local_rank: &'static 
 
 /// As torchrun has them; whoever starts processes by hand sets these.
 const TORCHRUN: Variables = variables("WORLD_SIZE", "RANK", "LOCAL_RANK");
-/// Open MPI, MPICH and its relatives, Slurm.
+/// Open MPI, MPICH and its relatives, Slurm. `SLURM_NTASKS` would be that of the job: `salloc` and `sbatch` set it for
+/// their one shell too; the number in a step has only who was started by `srun`.
 const LAUNCHERS: [Variables; 3] = [
     variables("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
     variables("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
-    variables("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"),
+    variables("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
 ];
 const ADDRESS: &str = "MASTER_ADDR";
 const PORT: &str = "MASTER_PORT";
@@ -114,6 +115,22 @@ mod tests {
         assert_eq!(read(&[&place[..], &mpi].concat()), at(1, 1));
         let by_mpi = Launch::Mpi { variable: "OMPI_COMM_WORLD_SIZE", size: 3, local_rank: 0 };
         assert_eq!(read(&mpi), Ok(Some(by_mpi)));
+    }
+
+    #[test]
+    fn in_slurm_srun_alone_starts_several() {
+        let place = [("MASTER_ADDR", "node0"), ("MASTER_PORT", "29500")];
+        let shell = [("SLURM_NTASKS", "4"), ("SLURM_PROCID", "0"), ("SLURM_LOCALID", "0")];
+        assert_eq!(read(&[&place[..], &shell].concat()), Ok(None));
+        let step = [
+            ("SLURM_STEP_NUM_TASKS", "4"),
+            ("SLURM_NTASKS", "4"),
+            ("SLURM_PROCID", "3"),
+            ("SLURM_LOCALID", "1"),
+        ];
+        let address = ("node0".into(), 29500);
+        let third = Launch::Address { rank: 3, size: 4, local_rank: 1, address };
+        assert_eq!(read(&[&place[..], &step].concat()), Ok(Some(third)));
     }
 
     #[test]

@@ -30,6 +30,14 @@ pub enum Asked {
 }
 
 impl Asked {
+    /// As `label --expressions` has it.
+    fn option(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::All => "all",
+        }
+    }
+
     pub fn is_first(&self) -> bool {
         *self == Self::First
     }
@@ -45,6 +53,16 @@ pub enum Method {
     /// then fitted to them ([`super::fit_to_box`]). Outlines of close-ups are not: their points lie a
     /// little inside the box for a reason, as only some of the outline's pixels are vertices.
     Boxes,
+}
+
+impl Method {
+    /// As `label --method` has it.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Greedy => "rpp",
+            Self::Boxes => "boxes",
+        }
+    }
 }
 
 /// What was labelled with what. A labelling is taken up again only under an equal header.
@@ -81,8 +99,8 @@ impl Header {
             ("number of referents", [self.referents.to_string(), other.referents.to_string()]),
             ("checkpoint's SHA-256", [self.checkpoint_sha256.clone(), other.checkpoint_sha256.clone()]),
             ("weights", [self.weights.to_string(), other.weights.to_string()]),
-            ("method", [format!("{:?}", self.method), format!("{:?}", other.method)]),
-            ("expressions", [format!("{:?}", self.expressions), format!("{:?}", other.expressions)]),
+            ("method", [self.method.option().to_owned(), other.method.option().to_owned()]),
+            ("expressions", [self.expressions.option().to_owned(), other.expressions.option().to_owned()]),
             ("batch size", [self.batch_size.to_string(), other.batch_size.to_string()]),
             ("preparation of images and words", [self.preparation.clone(), other.preparation.clone()]),
         ];
