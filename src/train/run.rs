@@ -48,6 +48,16 @@ impl RunFolder {
         }
     }
 
+    /// Writes the configuration anew if it is another one than the folder's; whether it was.
+    pub(super) fn update(&self, config: &Config) -> Result<bool, TrainError> {
+        let (path, text) = (self.path.join("config.toml"), config.to_toml());
+        if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            return Ok(false);
+        }
+        std::fs::write(&path, text).map_err(|source| TrainError::Run { path, source })?;
+        Ok(true)
+    }
+
     /// [`RunFolder::create`] by the root process, for all processes.
     pub fn create_together(runs: &Path, name: &str, config: &Config) -> Result<Self, TrainError> {
         if world().is_root() {
@@ -81,11 +91,11 @@ impl RunFolder {
         }
     }
 
-    /// The newest run in `runs` that has checkpoints.
+    /// The run in `runs` that saved a checkpoint last.
     pub fn newest(runs: &Path) -> Option<PathBuf> {
         let entries = std::fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path());
-        // Names begin with the time.
-        entries.filter(|path| path.join("checkpoints").is_dir()).max()
+        let saved = |run: &PathBuf| std::fs::metadata(run.join("checkpoints/latest")).ok()?.modified().ok();
+        entries.filter_map(|run| Some((saved(&run)?, run))).max().map(|(_, run)| run)
     }
 
     pub fn path(&self) -> &Path {
@@ -154,5 +164,12 @@ mod tests {
         assert_ne!(one.path(), two.path());
         assert!(one.path().display().to_string().ends_with("_res-mine.toml"));
         assert_eq!(RunFolder::newest(folder.path()), None);
+        // Whatever it is called: the one that saved last.
+        for (seconds, run) in [(7, one.path().to_owned()), (5, folder.path().join("det_best"))] {
+            std::fs::create_dir_all(run.join("checkpoints")).expect("made");
+            let latest = std::fs::File::create(run.join("checkpoints/latest")).expect("made");
+            latest.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).expect("set");
+        }
+        assert_eq!(RunFolder::newest(folder.path()).as_deref(), Some(one.path()));
     }
 }

@@ -20,6 +20,9 @@ use crate::text::Vocabulary;
 /// The file that evaluation reads.
 const ALL_RECORDS: &str = "instances.json";
 const WORD_TABLE: &str = "lan_enc.embedding.weight";
+const RANDOM_BACKBONE: &str = "WARNING: the first modules of the backbone are random and frozen \
+    (model.darknet.frozen): nothing says what to begin from; --set train.backbone=FILE takes what \
+    `cargo convert darknet` makes of darknet.weights, --finetune-from a checkpoint";
 const RANDOM_WORDS: &str = "WARNING: the word table is random and frozen: no word vectors lie beside the \
     annotations, and no checkpoint to begin from has the same vocabulary; `cargo convert vectors` makes them";
 
@@ -58,6 +61,10 @@ impl Trainer {
                 if random_words {
                     log.line(RANDOM_WORDS)?;
                 }
+                let from = config.train.backbone.as_ref().or(config.train.finetune_from.as_ref());
+                if config.model.darknet.frozen > 0 && from.is_none() {
+                    log.line(RANDOM_BACKBONE)?;
+                }
                 Ok(())
             })?;
         Ok(trainer)
@@ -83,6 +90,9 @@ impl Trainer {
         }
         if world().is_root() {
             write_results(&trainer.run.results(), &trainer.state.scores)?;
+            if trainer.run.update(&trainer.config)? {
+                trainer.log.line("the configuration is another one now: config.toml has it")?;
+            }
         }
         let TrainState { epoch, batch, step, .. } = trainer.state;
         let from = checkpoint.folder.display();

@@ -66,7 +66,8 @@ impl Trainer {
             if !(self.epoch(stop)? && self.end_epoch(stop)?) {
                 self.save(&[])?;
                 let at = format!("epoch {}, batch {}", self.state.epoch + 1, self.state.batch);
-                self.log.line(format!("stopped and saved in {at}; `train --resume` goes on from here"))?;
+                let run = self.run.path().display();
+                self.log.line(format!("stopped and saved in {at}; `train --resume {run}` goes on from here"))?;
                 return Ok(Outcome::Stopped);
             }
         }
