@@ -134,7 +134,6 @@ fn a_file_cut_anywhere_is_an_error() {
         let bytes = golden(name);
         assert!(read_all(&bytes).unwrap() > 0, "{name}");
         for length in 0..bytes.len() {
-            // Behind the last pickle of a file without tensors nothing is missing.
             assert!(read_all(&bytes[..length]).is_err(), "{name} cut to {length}");
         }
     }

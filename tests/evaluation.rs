@@ -16,8 +16,8 @@ use partial_res::report::{Log, Protocol, Weights};
 use partial_res::text::Vocabulary;
 use serde_json::{Value, json};
 
-/// Two images, 64 x 48 and 48 x 64 pixels, so that a batch pads one by the other. In the first, three squares apart from each other, one with two
-/// expressions; in the second a box of 16 x 16 inside one of 32 x 16.
+/// Two images, 64 x 48 and 48 x 64 pixels, so that a batch pads one by the other. In the first, three squares
+/// apart from each other, one with two expressions; in the second a box of 16 x 16 inside one of 32 x 16.
 fn write_data(root: &Path) {
     let size = |image: u32| if image == 1 { (64, 48) } else { (48, 64) };
     let square = |image: u32, x: u32, y: u32, w: u32, h: u32, expressions: &[&str]| {

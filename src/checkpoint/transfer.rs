@@ -7,12 +7,11 @@ use thiserror::Error;
 
 use super::{Checkpoint, CheckpointError};
 use crate::config::ModelConfig;
+use crate::model::{POSITION_TABLE, WORD_TABLE};
 use crate::nn::{LoadReport, Parameters, ShapeMismatch};
 use crate::report::Weights;
 use crate::text::Vocabulary;
 
-const WORD_TABLE: &str = "lan_enc.embedding.weight";
-const POSITION_TABLE: &str = "head.transformer.seq_positional_encoding.embedding.weight";
 /// More lines would hide the message's beginning.
 const MAX_LINES: usize = 12;
 

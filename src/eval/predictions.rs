@@ -25,7 +25,7 @@ struct Line<'a> {
     weights: Weights,
     /// Of the referent in its split.
     index: usize,
-    image_id: serde_json::Value,
+    image_id: &'a ImageId,
     expression: &'a str,
     /// As said: the box, then the outline with its end token.
     tokens: Vec<u32>,
@@ -49,10 +49,7 @@ impl PredictionWriter {
             split: dataset.split_name(),
             weights,
             index: judged.referent,
-            image_id: match &dataset.referent(judged.referent).image_id {
-                ImageId::Number(number) => (*number).into(),
-                ImageId::Name(name) => name.as_str().into(),
-            },
+            image_id: &dataset.referent(judged.referent).image_id,
             expression: &dataset.referent(judged.asked).expressions[judged.expression],
             tokens: super::predict::tokens(&judged.answer),
             bbox: judged.shape.original_bbox(&judged.place).map(super::predict::sides),

@@ -37,5 +37,6 @@ pub use step::{CODE, Step, in_order};
 pub use store::{Claim, State, StepStore};
 pub use summary::{Summary, SummaryRow};
 pub use work::{
-    Annotated, Asked, ByQuality, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
+    Annotated, Asked, ByQuality, Evaluation, Kind, LabelMethod, Labels, Origin, Picking, Sampling, Training,
+    Work,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::step::{CODE, Step, in_order};
 use super::store::{State, StepStore};
-use super::work::{Annotated, Training, Work};
+use super::work::{Annotated, Kind, Training, Work};
 use super::{ExperimentError, Outcome};
 use crate::report::Table;
 
@@ -45,7 +45,7 @@ impl Plan {
     /// fewest and the most steps, and the `train.epoch_steps` that makes all as long as the longest.
     pub fn unequal_steps(&self) -> Option<[usize; 3]> {
         let of_outlines = self.steps.iter().filter_map(|(step, _)| match &step.work {
-            Work::Train(training) if step.kind() == "res" => Some(training),
+            Work::Train(training) if step.kind() == Kind::Res => Some(training),
             _ => None,
         });
         let shortest = of_outlines.clone().map(|training| training.steps()).min()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::source::TRAIN;
-use super::work::{Annotated, Evaluation, Origin, Sampling, Work};
+use super::work::{Annotated, Evaluation, Kind, Origin, Sampling, Work};
 use crate::config::{DataConfig, Transform};
 use crate::pseudo::{Method, sha256};
 
@@ -22,16 +22,9 @@ pub struct Step {
 /// The code that this program was built from, as far as results depend on it.
 pub const CODE: &str = env!("PARTIAL_RES_CODE");
 
-/// Raised where a step's code gives other results than before by more than rounding; one for each kind.
-/// Every finished step says by which [`CODE`] it was made, and a plan names those that were made by
-/// another one: whoever forgets to raise a version here is reminded there.
-const VERSIONS: [(&str, u32); 7] =
-    [("rec", 1), ("res", 1), ("labeller", 1), ("sample", 1), ("label", 1), ("pick", 1), ("evaluate", 1)];
-
 impl Step {
     pub fn new(work: Work) -> Arc<Self> {
         let kind = work.kind();
-        let version = VERSIONS.iter().find(|(name, _)| *name == kind).map(|(_, version)| version);
         let (settings, inputs) = match &work {
             Work::Train(training) => training.inputs(),
             Work::Sample(Sampling { source, ratio, seed }) => {
@@ -69,18 +62,19 @@ impl Step {
                 (settings, inputs)
             }
         };
-        let inputs = json!({"kind": kind, "version": version, "settings": settings, "inputs": inputs});
+        let inputs =
+            json!({"kind": kind.name(), "version": kind.version(), "settings": settings, "inputs": inputs});
         let key = sha256(inputs.to_string());
         Arc::new(Self { work, inputs, key })
     }
 
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> Kind {
         self.work.kind()
     }
 
     /// The name of its folder.
     pub fn name(&self) -> String {
-        format!("{}-{}", self.kind(), &self.key[..12])
+        format!("{}-{}", self.kind().name(), &self.key[..12])
     }
 
     /// What must be made before.

@@ -185,17 +185,58 @@ pub(super) fn elsewhere(data: &DataConfig, place: &DataConfig) -> DataConfig {
     }
 }
 
-impl Work {
+/// Works whose code has a version of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Rec,
+    Res,
+    Labeller,
+    Sample,
+    Label,
+    Pick,
+    Evaluate,
+}
+
+impl Kind {
     /// What it is called in keys and folders.
-    pub fn kind(&self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Train(training) if training.config.model.task == Task::Detection => "rec",
-            Self::Train(training) if training.is_labeller() => "labeller",
-            Self::Train(_) => "res",
-            Self::Sample(_) => "sample",
-            Self::Label(_) => "label",
-            Self::Pick(_) => "pick",
-            Self::Evaluate(_) => "evaluate",
+            Self::Rec => "rec",
+            Self::Res => "res",
+            Self::Labeller => "labeller",
+            Self::Sample => "sample",
+            Self::Label => "label",
+            Self::Pick => "pick",
+            Self::Evaluate => "evaluate",
+        }
+    }
+
+    /// Raised where its code gives other results than before by more than rounding. Every finished step says
+    /// by which [`CODE`](super::CODE) it was made, and a plan names those that were made by another one: whoever
+    /// forgets to raise a version here is reminded there.
+    pub(super) fn version(self) -> u32 {
+        match self {
+            Self::Rec => 1,
+            Self::Res => 1,
+            Self::Labeller => 1,
+            Self::Sample => 1,
+            Self::Label => 1,
+            Self::Pick => 1,
+            Self::Evaluate => 1,
+        }
+    }
+}
+
+impl Work {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Train(training) if training.config.model.task == Task::Detection => Kind::Rec,
+            Self::Train(training) if training.is_labeller() => Kind::Labeller,
+            Self::Train(_) => Kind::Res,
+            Self::Sample(_) => Kind::Sample,
+            Self::Label(_) => Kind::Label,
+            Self::Pick(_) => Kind::Pick,
+            Self::Evaluate(_) => Kind::Evaluate,
         }
     }
 }

@@ -9,6 +9,7 @@ use candle_core::Tensor;
 use super::HubError;
 use crate::checkpoint::{Checkpoint, Snapshot};
 use crate::config::{Config, Task};
+use crate::model::BACKBONE;
 use crate::report::{ResultRow, Weights};
 
 /// Which weights go into the package.
@@ -49,7 +50,7 @@ pub fn package(
 pub fn write_backbone(checkpoint: &Checkpoint, path: &Path) -> Result<usize, HubError> {
     let all = checkpoint.weights(Weights::Raw)?;
     let backbone: HashMap<String, Tensor> =
-        all.into_iter().filter(|(name, _)| name.starts_with("vis_enc.")).collect();
+        all.into_iter().filter(|(name, _)| name.starts_with(BACKBONE)).collect();
     let bytes = safetensors::serialize(&backbone, None).map_err(std::io::Error::other);
     let written = bytes.and_then(|bytes| std::fs::write(path, bytes));
     written.map_err(|source| HubError::Write { path: path.into(), source })?;

@@ -29,3 +29,4 @@ pub use inputs::{Inputs, Targets};
 pub use loss::{target_tokens, token_loss, weight_sum};
 pub use network::{Encoded, Losses, Network, Visual};
 pub use quantise::Sequence;
+pub use rules::{BACKBONE, POSITION_TABLE, WORD_TABLE};

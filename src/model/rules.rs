@@ -5,6 +5,13 @@ use candle_core::Shape;
 use crate::config::ModelConfig;
 use crate::nn::Rules;
 
+/// Begins the names of the backbone's parameters.
+pub const BACKBONE: &str = "vis_enc.";
+/// A row for each word of the vocabulary.
+pub const WORD_TABLE: &str = "lan_enc.embedding.weight";
+/// A row for each place in the sequence of tokens.
+pub const POSITION_TABLE: &str = "head.transformer.seq_positional_encoding.embedding.weight";
+
 /// Whether this module of DarkNet keeps its parameters.
 pub fn is_frozen_module(cfg: &ModelConfig, module: usize) -> bool {
     module < cfg.darknet.frozen
@@ -13,7 +20,7 @@ pub fn is_frozen_module(cfg: &ModelConfig, module: usize) -> bool {
 impl Rules for ModelConfig {
     /// The first modules of DarkNet and the word table (quirk 3).
     fn frozen(&self, name: &str) -> bool {
-        if name == "lan_enc.embedding.weight" {
+        if name == WORD_TABLE {
             return !self.language.trainable_words;
         }
         name.strip_prefix("vis_enc.darknet.")

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::gradients::{CHUNK, Gradients};
 use crate::config::TrainConfig;
+use crate::model::BACKBONE;
 use crate::nn::Parameter;
 #[cfg(feature = "cuda")]
 use crate::nn::ops::cuda::{AdamRule, adam_moments, adam_parameter};
@@ -46,9 +47,6 @@ struct Slot {
     /// `[2 or 3, elements]`: first and second moment, with amsgrad the largest second moment.
     moments: Tensor,
 }
-
-/// Begins the names of the backbone's parameters.
-const BACKBONE: &str = "vis_enc.";
 
 /// Adam over named variables (Kingma and Ba 2015; amsgrad by Reddi et al. 2018).
 ///

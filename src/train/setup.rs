@@ -10,16 +10,13 @@ use super::average::Average;
 use super::{Adam, RunFolder, TrainError, Trainer};
 use crate::checkpoint::{Checkpoint, TrainState, finetune, load_all};
 use crate::config::{Config, Task};
-use crate::data::Dataset;
-use crate::model::Network;
+use crate::data::{Dataset, INSTANCES};
+use crate::model::{BACKBONE, Network, WORD_TABLE};
 use crate::nn::{Parameters, Role};
 use crate::parallel::{ParallelError, world};
 use crate::report::{Log, Weights, write_results};
 use crate::text::Vocabulary;
 
-/// The file that evaluation reads.
-const ALL_RECORDS: &str = "instances.json";
-const WORD_TABLE: &str = "lan_enc.embedding.weight";
 const RANDOM_BACKBONE: &str = "WARNING: the first modules of the backbone are random and frozen \
     (model.darknet.frozen): nothing says what to begin from; --set train.backbone=FILE takes what \
     `cargo convert darknet` makes of darknet.weights, --finetune-from a checkpoint";
@@ -180,10 +177,10 @@ fn datasets(
         let path = train.annotations().path().to_owned();
         return Err(TrainError::NoMasks { path, lacking, of: train.len() });
     }
-    let val = if data.train_annotations == ALL_RECORDS {
+    let val = if data.train_annotations == INSTANCES {
         train.split(&data.val_split)?
     } else {
-        Dataset::open(data, ALL_RECORDS, &data.val_split)?.with_vocabulary(train.vocabulary().clone())
+        Dataset::open(data, INSTANCES, &data.val_split)?.with_vocabulary(train.vocabulary().clone())
     };
     if val.is_empty() {
         let (path, split) = (val.annotations().path().to_owned(), val.split_name().to_owned());
@@ -233,7 +230,7 @@ fn load_backbone(path: &Path, parameters: &Parameters) -> Result<usize, TrainErr
         let (name, found, expected) = (&mismatch.name, &mismatch.found, &mismatch.expected);
         return Err(wrong(format!("{name} has shape {found:?}, model.darknet needs {expected:?}")));
     }
-    let lacking = report.missing.iter().find(|name| name.starts_with("vis_enc."));
+    let lacking = report.missing.iter().find(|name| name.starts_with(BACKBONE));
     if let Some(name) = lacking.or(report.unexpected.first()) {
         return Err(wrong(format!("{name} is only in one of file and network")));
     }

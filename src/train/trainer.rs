@@ -67,7 +67,8 @@ impl Trainer {
                 self.save(&[])?;
                 let at = format!("epoch {}, batch {}", self.state.epoch + 1, self.state.batch);
                 let run = self.run.path().display();
-                self.log.line(format!("stopped and saved in {at}; `train --resume {run}` goes on from here"))?;
+                self.log
+                    .line(format!("stopped and saved in {at}; `train --resume {run}` goes on from here"))?;
                 return Ok(Outcome::Stopped);
             }
         }

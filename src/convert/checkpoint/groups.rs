@@ -3,10 +3,9 @@
 use crate::config::TrainConfig;
 use crate::formats::pickle::Value;
 use crate::formats::torch::TorchFile;
+use crate::model::BACKBONE;
 use crate::nn::Parameter;
 
-/// Begins the names of the backbone's parameters.
-const BACKBONE: &str = "vis_enc.";
 /// Settings that are one for the whole network here.
 const COMMON: [&str; 3] = ["eps", "weight_decay", "amsgrad"];
 

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::model::WORD_TABLE;
 use crate::nn::{LoadReport, ShapeMismatch};
 
 /// Names of the averaged weights' tensors begin with this in reports and in `--allow`.
 const EMA: &str = "ema:";
-const WORD_TABLE: &str = "lan_enc.embedding.weight";
 
 /// Every tensor of file and network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
