@@ -3,6 +3,8 @@
 use std::str::FromStr;
 
 use candle_core::Device;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::cudarc;
 use thiserror::Error;
 
 /// `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -45,7 +47,8 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the device and says in a few words what it is. `own` is the GPU that is taken when none is named.
+    /// Opens the device and says in a few words what it is. `own` is this process's number on its machine, which
+    /// chooses the GPU when none is named.
     ///
     /// # Errors
     /// CUDA asked for but not built in, or no such GPU.
@@ -54,22 +57,58 @@ impl DeviceChoice {
         match self {
             Self::Cpu => Ok(cpu()),
             Self::Auto if !candle_core::utils::cuda_is_available() => Ok(cpu()),
-            Self::Auto => Ok(open_cuda(own).unwrap_or_else(|_| cpu())),
+            Self::Auto => Ok(open_cuda(visible(own)).unwrap_or_else(|reason| {
+                let ((device, name), reason) = (cpu(), reason.to_string());
+                // Behind the first line candle writes a backtrace, where RUST_BACKTRACE asks for one.
+                (device, format!("{name} (no CUDA: {})", reason.lines().next().unwrap_or_default()))
+            })),
             Self::Cuda(_) if !candle_core::utils::cuda_is_available() => Err(DeviceError::NotBuilt),
-            Self::Cuda(ordinal) => open_cuda(ordinal.unwrap_or(own)),
+            Self::Cuda(ordinal) => {
+                let ordinal = ordinal.unwrap_or_else(|| visible(own));
+                open_cuda(ordinal).map_err(|source| DeviceError::Open { ordinal, source })
+            }
         }
     }
 }
 
-fn open_cuda(ordinal: usize) -> Result<(Device, String), DeviceError> {
-    let device = Device::new_cuda(ordinal).map_err(|source| DeviceError::Open { ordinal, source })?;
+/// The ordinal of the GPU for this machine's process number `own`: launchers may show each process its own GPU only,
+/// which then has ordinal 0, and where they tell no number of the machine it is the number among all processes.
+fn visible(own: usize) -> usize {
+    #[cfg(feature = "cuda")]
+    // Where there is none, opening it says why.
+    if let Ok(count @ 1..) = cudarc::driver::CudaContext::device_count() {
+        return own % count as usize;
+    }
+    own
+}
+
+fn open_cuda(ordinal: usize) -> candle_core::Result<(Device, String)> {
+    let device = Device::new_cuda(ordinal)?;
     #[cfg(feature = "cuda")]
     if let Device::Cuda(cuda) = &device {
         // SAFETY: all work for the device is done by one thread on its one stream, in the order of the calls, so that
         // nothing has to wait for events; two of them would be made for every tensor.
         unsafe { cuda.disable_event_tracking() };
+        keep_freed_memory_of(cuda);
     }
     Ok((device, format!("CUDA device {ordinal}")))
+}
+
+/// Keeps freed memory in the device's pool; by default the pool gives it back at every synchronisation, of which each
+/// step has some. A device without pools is left as it is: it takes and frees memory one by one.
+#[cfg(feature = "cuda")]
+fn keep_freed_memory_of(device: &candle_core::CudaDevice) {
+    use cudarc::driver::{result, sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD};
+
+    let stream = device.cuda_stream();
+    let mut bytes = u64::MAX;
+    // SAFETY: the context is open, so its device is one; this attribute's value is 64 bits without sign.
+    let _without_pools = unsafe {
+        result::device::get_default_mem_pool(stream.context().cu_device()).and_then(|pool| {
+            let value = (&raw mut bytes).cast();
+            result::mem_pool::set_attribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, value)
+        })
+    };
 }
 
 /// Keeps freed memory for the next tensor in place of giving it back to the system, for the rest of the process.
@@ -102,5 +141,12 @@ mod tests {
     fn cuda_that_is_not_built_in_says_how_to_build_it() {
         let text = DeviceChoice::Cuda(None).open(0).unwrap_err().to_string();
         assert!(text.contains("--features cuda"), "{text}");
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn without_cuda_auto_says_why() {
+        let (device, name) = DeviceChoice::Auto.open(0).unwrap();
+        assert_eq!(device.is_cpu(), name.contains("(no CUDA: "), "{name}");
     }
 }

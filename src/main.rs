@@ -22,12 +22,6 @@ fn main() -> ExitCode {
         // SAFETY: still no other thread has been started.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
-    if cli.is_exact() {
-        // cuDNN's default and PyTorch's for convolutions is TF32; this is the one switch that cuBLAS and cuDNN
-        // both obey, and they read it when they are loaded.
-        // SAFETY: still no other thread has been started.
-        unsafe { std::env::set_var("NVIDIA_TF32_OVERRIDE", "0") };
-    }
     let _membership = match parallel::join() {
         Ok(membership) => membership,
         Err(error) => {

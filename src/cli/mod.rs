@@ -59,13 +59,6 @@ enum Command {
     Package(package::PackageArgs),
 }
 
-impl Cli {
-    /// Whether every multiplication must be one of whole f32 numbers, and none of TF32 on a GPU.
-    pub fn is_exact(&self) -> bool {
-        matches!(&self.command, Command::Bench(args) if args.is_exact())
-    }
-}
-
 /// Runs one command.
 pub fn run(cli: Cli) -> Result<()> {
     let together = matches!(cli.command, Command::Train(_) | Command::Eval(_) | Command::Label(_));

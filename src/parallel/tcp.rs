@@ -25,7 +25,16 @@ impl Tcp {
 fn end(rank: usize, error: &ParallelError) -> ! {
     // Where nobody reads errors, the exit code still tells.
     drop(writeln!(std::io::stderr(), "process {rank}: stopped: {error}"));
-    std::process::exit(1)
+    exit_at_once(1)
+}
+
+/// Ends this process without the exit handlers of libraries. The others are gone, so a sum on the GPUs may never end,
+/// and the main thread may sit in a call of CUDA's driver that waits for it: CUDA's handlers would wait for both.
+fn exit_at_once(code: i32) -> ! {
+    // Errors are not buffered, and lines of standard output go out one by one: nothing has to be flushed, which would
+    // wait for a main thread that writes to a full pipe.
+    // SAFETY: this ends the process, whatever its other threads hold.
+    unsafe { libc::_exit(code) }
 }
 
 impl Engine for Tcp {
@@ -59,6 +68,6 @@ impl Engine for Tcp {
 
     fn abort(&self, code: i32, reason: &str) -> ! {
         self.0.fail(reason);
-        std::process::exit(code)
+        exit_at_once(code)
     }
 }

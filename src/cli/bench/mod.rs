@@ -67,13 +67,6 @@ pub struct BenchArgs {
     device: DeviceArgs,
 }
 
-impl BenchArgs {
-    /// Whether every multiplication must be one of whole f32 numbers.
-    pub fn is_exact(&self) -> bool {
-        self.golden.is_some()
-    }
-}
-
 pub fn run(args: &BenchArgs) -> Result<()> {
     const WORDS: usize = 64;
     let log = Log::stdout();
