@@ -37,7 +37,7 @@ pub struct TrainArgs {
     /// Where run folders are made
     #[arg(long, default_value = "runs")]
     runs: PathBuf,
-    /// Print every key of the configuration with its value, and stop
+    /// Print the configuration as TOML, every key with its value and what it means, and stop
     #[arg(long, conflicts_with = "resume")]
     print_config: bool,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         None => {
             let mut config = args.config.load()?;
             if args.print_config {
-                return Ok(say(config.to_toml().trim_end())?);
+                return Ok(say(config.to_explained_toml().trim_end())?);
             }
             let device = args.device.open(&log)?;
             if let Some(checkpoint) = &args.finetune_from {

@@ -2,12 +2,8 @@
 
 use toml::{Table, Value};
 
+use super::describe::{Described, Holds, Key, leaves};
 use super::{Config, ConfigError};
-
-/// Tables whose keys are the user's own.
-const FREE: [&str; 1] = ["data.images"];
-/// Keys that have no value by default and so do not show in a printed default.
-const OPTIONAL: [&str; 2] = ["train.finetune_from", "train.backbone"];
 
 /// Keys of SeqTR and Partial-RES, whose spelling leads astray, and what they are here.
 const REFERENCE: [(&str, &str); 44] = [
@@ -59,11 +55,9 @@ const REFERENCE: [(&str, &str); 44] = [
 
 /// Every key of `table` must be a key of [`Config`].
 pub(super) fn check(table: &Table, place: &str) -> Result<(), ConfigError> {
-    let known = known();
+    let known = leaves(Config::HOLDS);
     for key in paths(table) {
-        let free = FREE.iter().any(|free| key == *free || key.starts_with(&format!("{free}.")));
-        let section = known.iter().any(|k| k.starts_with(&format!("{key}.")));
-        if !free && !section && !known.contains(&key) {
+        if !known.iter().any(|(path, leaf)| may_be(&key, path, leaf)) {
             let advice = advice(&key, &known);
             return Err(ConfigError::UnknownKey { place: place.into(), key, advice });
         }
@@ -71,9 +65,11 @@ pub(super) fn check(table: &Table, place: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn known() -> Vec<String> {
-    let table = Table::try_from(Config::default()).expect("a Config holds nothing that TOML can't say");
-    paths(&table).into_iter().chain(OPTIONAL.map(str::to_owned)).collect()
+/// Whether `key` is the known key at `path`, a table that holds it, or in it where its keys are free.
+fn may_be(key: &str, path: &str, leaf: &Key) -> bool {
+    let within =
+        |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    key == path || within(path, key) || (matches!(leaf.holds, Holds::Free) && within(key, path))
 }
 
 fn paths(table: &Table) -> Vec<String> {
@@ -90,7 +86,7 @@ fn paths(table: &Table) -> Vec<String> {
 }
 
 /// What to write instead of an unknown key.
-fn advice(key: &str, known: &[String]) -> String {
+fn advice(key: &str, known: &[(String, Key)]) -> String {
     if let Some((_, here)) = REFERENCE.iter().find(|(reference, _)| *reference == key) {
         return format!("that key of the reference is {here} here");
     }
@@ -101,16 +97,16 @@ fn advice(key: &str, known: &[String]) -> String {
 }
 
 /// By the whole path, or by the last part when the section is wrong or left out.
-fn nearest(key: &str, known: &[String]) -> Option<String> {
+fn nearest(key: &str, known: &[(String, Key)]) -> Option<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
-    let score = |candidate: &String| {
+    let score = |candidate: &str| {
         let whole = strsim::jaro_winkler(key, candidate);
         let tail = strsim::jaro_winkler(&last(key), &last(candidate)) - 0.02;
         whole.max(tail)
     };
     known
         .iter()
-        .map(|candidate| (score(candidate), candidate))
+        .map(|(candidate, _)| (score(candidate), candidate))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(score, _)| *score > 0.8)
         .map(|(_, candidate)| candidate.clone())
@@ -122,13 +118,12 @@ mod tests {
 
     #[test]
     fn what_the_keys_of_the_reference_are_here_is_there() {
-        let known = known();
+        let known = leaves(Config::HOLDS);
         for (reference, here) in REFERENCE {
-            assert!(!known.iter().any(|known| known == reference), "{reference} is a key of ours");
+            assert!(!known.iter().any(|(path, _)| path == reference), "{reference} is a key of ours");
             // Some are options.
             let Some(key) = here.split('`').nth(1) else { continue };
-            let free = FREE.iter().any(|free| key.starts_with(free));
-            assert!(free || known.iter().any(|known| known == key), "{reference}: {here}");
+            assert!(known.iter().any(|(path, leaf)| may_be(key, path, leaf)), "{reference}: {here}");
         }
     }
 }

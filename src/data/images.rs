@@ -6,19 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
 
+use crate::config::BUILT_IN_IMAGES;
+
 use super::DataError;
 use super::annotations::{ImageId, Referent};
 use super::decode::read_image;
-
-/// Patterns of the reference's tree and of RefShapes, by `data_source` (quirk 58).
-const PATTERNS: [(&str, &str); 6] = [
-    ("coco", "mscoco/train2014/COCO_train2014_{image_id:012}.jpg"),
-    ("mscoco", "mscoco/train2014/COCO_train2014_{image_id:012}.jpg"),
-    ("saiaprtc12", "saiaprtc12/{image_id}.jpg"),
-    ("flickr", "flickr30k/{image_id}.jpg"),
-    ("vg", "visual-genome/{image_id}.jpg"),
-    ("refshapes", "refshapes/{image_id:06}.jpg"),
-];
 
 /// The source of records that name none, by the beginning of the data set's name.
 const SOURCES: [(&str, &str); 3] =
@@ -36,8 +28,10 @@ impl ImageFiles {
     /// `folder` holds the images; `extra` patterns by data source replace the built-in ones. In a
     /// pattern, `{image_id}` is the id and `{image_id:012}` the id with leading zeros.
     pub fn new(folder: &Path, dataset: &str, extra: &BTreeMap<String, String>) -> Self {
-        let mut patterns: BTreeMap<String, String> =
-            PATTERNS.iter().map(|(source, pattern)| ((*source).to_owned(), (*pattern).to_owned())).collect();
+        let mut patterns: BTreeMap<String, String> = BUILT_IN_IMAGES
+            .iter()
+            .map(|(source, pattern)| ((*source).to_owned(), (*pattern).to_owned()))
+            .collect();
         patterns.extend(extra.clone());
         let by_name = SOURCES.iter().find(|(prefix, _)| dataset.starts_with(prefix));
         let default_source = match (by_name, extra.keys().next()) {
