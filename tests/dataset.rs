@@ -252,7 +252,7 @@ fn mistakes_are_named_with_what_to_do() {
     );
     let error = open("toy", "instance.json", "val");
     assert!(
-        error.contains("instance.json; files there: instances.json. Name another one (in training by data.train_annotations)"),
+        error.contains("instance.json; files there: instances.json. Name another one (in training by data.train_annotations: "),
         "{error}"
     );
     let error = open("toy", "instances.json", "testA");

@@ -52,7 +52,7 @@ fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
         &["label", "--checkpoint", run, "--method", "rpp", "--batch-size", "8", "--expressions", "all"],
         &root,
     );
-    assert!(error.contains("its expressions is First, this one's All"), "{error}");
+    assert!(error.contains("its expressions is first, this one's all"), "{error}");
     assert!(fs::read(&path).unwrap() == whole, "a refusal changes nothing");
     succeed(&["label", "--checkpoint", run, "--expressions", "all", "--force"], &root);
     for (prediction, referent) in Predictions::read(&path).unwrap().referents.iter().zip(referents) {
