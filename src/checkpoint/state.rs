@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Mark;
-use crate::report::{Protocol, ResultRow, Weights};
+use crate::report::{Protocol, ResultRow};
 
 /// All that a resumed training needs besides tensors and configuration.
 ///
@@ -51,14 +51,13 @@ pub struct TrainState {
 impl TrainState {
     /// The step at which the best score was reached that a mark stands for, as far as `scores` tells.
     pub(super) fn best_step(&self, mark: Mark) -> Option<usize> {
-        let has_average = self.scores.iter().any(|row| row.weights == Weights::Ema);
-        let weights = if has_average { Weights::Ema } else { Weights::Raw };
         let (best, score): (_, fn(&ResultRow) -> Option<f64>) = match mark {
             Mark::Latest => return Some(self.step),
             Mark::DetBest => (self.best_det?, |row| row.box_acc),
             Mark::SegmBest => (self.best_segm?, |row| row.miou),
         };
-        let judged = |row: &&ResultRow| row.weights == weights && row.protocol == Protocol::Standard;
+        // Of whichever weights were judged then.
+        let judged = |row: &&ResultRow| row.protocol == Protocol::Standard;
         self.scores.iter().filter(judged).find(|row| score(row) == Some(best)).map(|row| row.step)
     }
 

@@ -101,6 +101,34 @@ impl Store {
         Ok(Self { folder: folder.into() })
     }
 
+    /// The same of a process beside the one that saves: it changes nothing.
+    pub fn beside(folder: &Path) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Whether a mark names a checkpoint that is there.
+    pub fn has(&self, mark: Mark) -> bool {
+        let named = fs::read_to_string(self.folder.join(mark.name()));
+        named.is_ok_and(|name| self.folder.join(name.trim()).is_dir())
+    }
+
+    /// Whether the checkpoint of a step is there.
+    fn has_step(&self, step: usize) -> bool {
+        self.folder.join(format!("{STEP}{step}")).is_dir()
+    }
+
+    /// Forgets best scores whose checkpoints are gone, so that a later one can be the best there is. Such are left by
+    /// going on from an older checkpoint than the best one.
+    pub fn forget_lost(&self, state: &mut TrainState) {
+        let lost = |mark, state: &TrainState| !state.best_step(mark).is_some_and(|step| self.has_step(step));
+        if lost(Mark::DetBest, state) {
+            state.best_det = None;
+        }
+        if lost(Mark::SegmBest, state) {
+            state.best_segm = None;
+        }
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }

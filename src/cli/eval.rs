@@ -92,7 +92,10 @@ pub fn run(args: EvalArgs) -> Result<()> {
     let mut reports = Vec::new();
     for dataset in Dataset::open_splits(&config.data, INSTANCES, splits)? {
         let asked = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
-        warn_of_unknown_words(&asked, &log)?;
+        warn_of_unknown_words(&asked, asked.vocabulary(), "the network", &log)?;
+        if let Some(labeller) = &labeller {
+            labeller.warn_of_unknown_words(&asked, &log)?;
+        }
         let options = EvalOptions {
             batch_size: args.batch_size.get(),
             workers: config.data.workers,
@@ -111,7 +114,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
         writer.finish()?;
     }
     if let Some(path) = args.json.as_deref().filter(|_| world().is_root()) {
-        write_json(path, &config.data.dataset, &reports)?;
+        write_json(path, &config.data.dataset, args.second_look.as_deref(), &reports)?;
         log.line(format!("scores: {}", path.display()))?;
     }
     Ok(())

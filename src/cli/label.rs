@@ -74,7 +74,7 @@ pub fn run(args: LabelArgs) -> Result<()> {
     let network = checkpoint.network(args.weights, &device)?;
     let dataset = Dataset::open(&config.data, INSTANCES, &args.split)?;
     let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
-    warn_of_unknown_words(&dataset, &log)?;
+    warn_of_unknown_words(&dataset, dataset.vocabulary(), "the network", &log)?;
     let out = args.out.unwrap_or_else(|| predictions_file(dataset.annotations().path()));
     let labelling = Labelling {
         network: &network,

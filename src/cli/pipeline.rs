@@ -53,7 +53,8 @@ pub struct PipelineArgs {
     /// Train REC with this configuration [default: the one in rec/ that is named like CONFIG]
     #[arg(long, value_name = "CONFIG", conflicts_with = "rec")]
     rec_config: Option<String>,
-    /// Change a key of the REC training; data.* of --set holds for it too
+    /// Change a key of the REC training; data.* of --set holds for it too, and its data set, root and images are
+    /// those of CONFIG
     #[arg(long = "set-rec", value_name = "KEY=VALUE")]
     sets_rec: Vec<String>,
     /// How labels are made; several, comma-separated, to compare

@@ -64,7 +64,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let labeller = args.second_look.as_deref().map(|name| Labeller::open(name, &device, &log)).transpose()?;
     let second = labeller.as_ref().map(Labeller::look).transpose()?;
     let expressions: Vec<&str> = args.expression.iter().map(String::as_str).collect();
-    let max_words = first.max_words;
+    let max_words = second.as_ref().map_or(first.max_words, |second| first.max_words.min(second.max_words));
     let answers = predict(&first, second.as_ref(), &image, &expressions, &device)?;
     for (number, answer) in answers.iter().enumerate() {
         if !answer.unknown_words.is_empty() {

@@ -20,7 +20,7 @@ use partial_res::model::Network;
 use partial_res::parallel::world;
 use partial_res::report::Log;
 use partial_res::shapes;
-use partial_res::text::Coverage;
+use partial_res::text::{Coverage, Vocabulary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -72,14 +72,14 @@ pub fn say(line: impl Display) -> io::Result<()> {
     }
 }
 
-/// Says so where the vocabulary of a checkpoint knows little of what is asked about a split.
-pub fn warn_of_unknown_words(dataset: &Dataset, log: &Log) -> Result<()> {
+/// Says so where the vocabulary of a network (`who`) knows little of what is asked about a split.
+pub fn warn_of_unknown_words(dataset: &Dataset, words: &Vocabulary, who: &str, log: &Log) -> Result<()> {
     let referents = dataset.referents().iter();
     let expressions = referents.flat_map(|referent| referent.expressions.iter().map(String::as_str));
-    let coverage = Coverage::of(dataset.vocabulary(), expressions);
+    let coverage = Coverage::of(words, expressions);
     if coverage.is_poor() {
         let split = dataset.split_name();
-        log.line(format!("WARNING: {split}: {coverage}; the network reads them all as one unknown word"))?;
+        log.line(format!("WARNING: {split}: {coverage}; {who} reads them all as one unknown word"))?;
     }
     Ok(())
 }
@@ -106,6 +106,11 @@ impl Labeller {
         let checkpoint = open_checkpoint(name, log).context("--second-look")?;
         let network = checkpoint.network(checkpoint.best_weights(), device)?;
         Ok(Self { checkpoint, network })
+    }
+
+    /// Says so where it knows little of what is asked about a split.
+    pub fn warn_of_unknown_words(&self, dataset: &Dataset, log: &Log) -> Result<()> {
+        warn_of_unknown_words(dataset, &self.checkpoint.vocabulary, "the labeller", log)
     }
 
     pub fn look(&self) -> Result<Look<'_>> {
@@ -170,7 +175,8 @@ pub fn signals() -> Result<Arc<AtomicBool>> {
         let mut first: Option<Instant> = None;
         for _ in signals.forever() {
             if first.get_or_insert_with(Instant::now).elapsed() > TOGETHER {
-                std::process::exit(130);
+                // Exit handlers could wait for a GPU that the main thread is waiting for.
+                signal_hook::low_level::exit(130);
             }
             asked.store(true, Ordering::Relaxed);
         }

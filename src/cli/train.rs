@@ -94,6 +94,9 @@ fn resume(args: &TrainArgs, run: Option<&Path>, log: Log) -> Result<Trainer> {
         None => RunFolder::newest(&args.runs)
             .with_context(|| format!("there is no run with checkpoints in {}", args.runs.display()))?,
     };
+    if world().is_root() && run.join("checkpoints").is_dir() {
+        RunFolder::mend(&run)?;
+    }
     let device = args.device.open(&log)?;
     let mut checkpoint = open_checkpoint(&run.display().to_string(), &log)?;
     checkpoint.config = changed(&checkpoint.config, &args.config.sets)?;

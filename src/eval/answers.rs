@@ -24,7 +24,7 @@ pub struct Questions<'a> {
     /// From [`Preparation::evaluation`].
     pub preparation: Preparation,
     pub device: &'a Device,
-    /// Threads that prepare images; 0 means one per core.
+    /// Threads that prepare images; 0 means as many as compute, at most 16.
     pub workers: usize,
     /// Where the referents' boxes are known, coordinates may be held to them and a margin, a share of their
     /// sides ([`WithinBoxes`]).
@@ -71,11 +71,9 @@ pub fn answer_batches<E: From<EvalError>>(
     let side = preparation.padded_side();
     let mut loader = Loader::new(Arc::clone(dataset), plan, preparation, 0, workers, None);
     for _ in 0..rounds {
-        let mut batches: Vec<Batch> = loader
-            .by_ref()
-            .take(if rank == 0 { processes } else { 1 })
-            .collect::<Result<_, _>>()
-            .map_err(EvalError::Data)?;
+        let batches: Result<Vec<Batch>, _> =
+            loader.by_ref().take(if rank == 0 { processes } else { 1 }).collect();
+        let mut batches = agreed(batches.map_err(EvalError::Data))?;
         if let Some(batch) = batches.first_mut() {
             // As the large batches of training and of the reference are; the map's size decides about the
             // lines of co-content and the norms of the projection.
@@ -95,6 +93,19 @@ pub fn answer_batches<E: From<EvalError>>(
         }
     }
     Ok(())
+}
+
+/// The same unless it failed in some process. What fails in the root, which prepares all batches, is its error alone:
+/// the others end in good order, so that it has the time to save.
+fn agreed<T>(own: Result<T, EvalError>) -> Result<T, EvalError> {
+    let failed = |yes: bool| f64::from(u8::from(yes));
+    let mut counts = [failed(own.is_err()), failed(own.is_err() && world().is_root())];
+    world().sum_f64(&mut counts);
+    match counts {
+        [0.0, _] => own,
+        [_, of_root] if of_root > 0.0 && !world().is_root() => Err(EvalError::Stopped),
+        _ => own.and(Err(EvalError::Stopped)),
+    }
 }
 
 /// The answers of all processes, in the order of ranks, at the root.

@@ -24,7 +24,7 @@ use super::{
 pub struct EvalOptions<'a> {
     /// Expressions in a batch.
     pub batch_size: usize,
-    /// Threads that prepare images; 0 means one per core.
+    /// Threads that prepare images; 0 means as many as compute, at most 16.
     pub workers: usize,
     /// About this many records, as whole images that are evenly spread over the split (what is
     /// permuted or blind needs all that is asked about an image); 0 means all.
@@ -90,7 +90,7 @@ pub fn evaluate(
     let plan = Plan::evaluation(dataset, asked, ExpressionChoice::All, batch_size, &preparation);
     let second = second.map(|look| Second::new(look, dataset)).transpose()?;
     let session = Session { dataset, config, preparation, second, device, workers, stop, log };
-    let mut report = SplitReport { split, ..SplitReport::default() };
+    let mut report = SplitReport { split, second_look: session.second.is_some(), ..SplitReport::default() };
     for (place, &(weights, network)) in networks.iter().enumerate() {
         let mut extras = (place + 1 == networks.len()).then(|| Extras {
             dataset,

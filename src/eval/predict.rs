@@ -21,7 +21,8 @@ use super::{EvalError, Look, Place, Shape, draw};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     pub expression: String,
-    /// As said: the box, then the outline with its end token.
+    /// As said: the box, then the outline with its end token; of a second look those of the labeller, in its
+    /// close-up.
     pub tokens: Vec<u32>,
     /// Vertices in the order in which they were said; none for a network that says boxes.
     pub polygon: Vec<[f64; 2]>,
@@ -30,7 +31,7 @@ pub struct Prediction {
     pub bbox: [f64; 4],
     /// `None` for a network that says boxes.
     pub mask: Option<Rle>,
-    /// Words that the vocabulary lacks.
+    /// Words that a vocabulary lacks, the labeller's included.
     #[serde(skip)]
     pub unknown_words: Vec<String>,
     /// Words at the end that are more than the network reads.
@@ -50,7 +51,7 @@ pub fn predict(
     expressions: &[&str],
     device: &Device,
 ) -> Result<Vec<Prediction>, EvalError> {
-    let encoded: Vec<Encoded> = expressions.iter().map(|text| first.encode(text)).collect();
+    let mut encoded: Vec<Encoded> = expressions.iter().map(|text| first.encode(text)).collect();
     if let Some(place) = encoded.iter().position(|encoded| encoded.words == 0) {
         return Err(EvalError::NoWords { expression: expressions[place].to_owned() });
     }
@@ -59,10 +60,14 @@ pub fn predict(
     let whole = Sample::question(Arc::clone(&image), words, &first.preparation);
     let mut said = say(first, vec![whole], device)?;
     if let Some(second) = second {
-        let closer = said.iter().zip(expressions).map(|(said, expression)| {
+        let closer = said.iter().zip(expressions).zip(&mut encoded).map(|((said, expression), encoded)| {
             let bbox = to_look_at(&said.shape, &said.place);
-            let words = vec![second.encode(expression).ids];
-            Sample::question_around(Arc::clone(&image), bbox, words, &second.preparation)
+            let again = second.encode(expression);
+            encoded.dropped = encoded.dropped.max(again.dropped);
+            let unknown = again.unknown.into_iter().filter(|word| !encoded.unknown.contains(word));
+            let unknown: Vec<String> = unknown.collect();
+            encoded.unknown.extend(unknown);
+            Sample::question_around(Arc::clone(&image), bbox, vec![again.ids], &second.preparation)
         });
         said = say(second, closer.collect(), device)?;
     }

@@ -27,7 +27,8 @@ struct Line<'a> {
     index: usize,
     image_id: &'a ImageId,
     expression: &'a str,
-    /// As said: the box, then the outline with its end token.
+    /// As said: the box, then the outline with its end token; of a second look those of the labeller, in its
+    /// close-up.
     tokens: Vec<u32>,
     /// x, y, width, height in the original image.
     #[serde(rename = "box")]

@@ -50,6 +50,8 @@ pub struct MarkScores {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SplitReport {
     pub split: String,
+    /// Scored are the answers of a second look.
+    pub second_look: bool,
     pub results: Vec<WeightScores>,
     pub marks: Vec<MarkScores>,
 }
@@ -73,8 +75,10 @@ impl SplitReport {
 
     /// Both protocols of all weights, then the marks.
     pub fn table(&self) -> Table {
+        let heading =
+            if self.second_look { format!("{}, second look", self.split) } else { self.split.clone() };
         let mut table = Table::new([
-            self.split.as_str(),
+            heading.as_str(),
             "protocol",
             "expr.",
             "mIoU",
@@ -116,16 +120,25 @@ impl SplitReport {
     }
 }
 
-/// Writes `{"dataset", "results": [...], "marks": [...]}`; values that a task does not give are null.
-pub fn write_json(path: &Path, dataset: &str, reports: &[SplitReport]) -> Result<(), EvalError> {
+/// Writes `{"dataset", "second_look", "results": [...], "marks": [...]}`; values that a task does not give are null.
+/// `second_look` names the labeller whose answers are scored.
+pub fn write_json(
+    path: &Path,
+    dataset: &str,
+    second_look: Option<&str>,
+    reports: &[SplitReport],
+) -> Result<(), EvalError> {
     #[derive(Serialize)]
     struct File<'a> {
         dataset: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        second_look: Option<&'a str>,
         results: Vec<&'a WeightScores>,
         marks: Vec<&'a MarkScores>,
     }
     let file = File {
         dataset,
+        second_look,
         results: reports.iter().flat_map(|report| &report.results).collect(),
         marks: reports.iter().flat_map(|report| &report.marks).collect(),
     };
@@ -144,10 +157,10 @@ mod tests {
         let split = "val".to_owned();
         let result =
             WeightScores { split: split.clone(), weights, protocol, referents: 1, expressions: 2, scores };
-        let report = SplitReport { split, results: vec![result], marks: Vec::new() };
+        let report = SplitReport { split, results: vec![result], ..SplitReport::default() };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("scores.json");
-        write_json(&path, "toy", &[report]).expect("written");
+        write_json(&path, "toy", None, &[report]).expect("written");
         let json: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&path).expect("the file")).expect("JSON");
         let expected = serde_json::json!({

@@ -36,9 +36,10 @@ impl Plan {
         })
     }
 
-    /// The training whose speed tells the time: the last one, which learns outlines from whole images.
+    /// The training whose speed tells the time: the last one that learns outlines from whole images, if any.
     pub fn probed(&self) -> Option<&Training> {
-        self.to_do().last()
+        let whole = |training: &&Training| training.kind() == Kind::Res;
+        self.to_do().filter(whole).last().or(self.to_do().last())
     }
 
     /// Where the trainings of outlines are of different lengths, since each passes over its own masks: the

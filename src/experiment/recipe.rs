@@ -10,7 +10,8 @@ use super::work::{
     Annotated, Asked, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
     best_weights, elsewhere,
 };
-use crate::config::{Config, ConfigError, Task};
+use crate::config::{Config, ConfigError, Task, Transform};
+use crate::eval::EvalError;
 use crate::pseudo::{self, LEAST_EXAMPLES, Method, sha256};
 
 /// One experiment: a network and how it is trained, the share of masks, the seed.
@@ -131,6 +132,9 @@ impl Recipe {
             Some(training) => Asked::trained(training, &self.res),
             None => self.rec_asked()?,
         };
+        if second_look && self.labeller.data.train_transform != Transform::CloseUp {
+            return Err(EvalError::NotCloser.into());
+        }
         let second_look = match (second_look, supervision, self.ratio) {
             (false, _, _) => None,
             (true, Supervision::Full, _) | (true, Supervision::Boxes, 100) => Some(Annotated::All),
@@ -214,7 +218,6 @@ pub fn labeller_config(name: &str, sets: &[String], own: &[String]) -> Result<Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Transform;
 
     #[test]
     fn a_labeller_sees_close_ups_whatever_others_see() {

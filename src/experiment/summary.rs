@@ -87,12 +87,12 @@ impl Summary {
         table
     }
 
-    /// The labels that were made; nothing if none were.
+    /// The labels that were made; nothing if none were. Those of a second look stand with the model itself.
     pub fn labels(&self) -> Option<Table> {
         let mut table =
             Table::new(["model", "labelled", "kept", "of", "true IoU", "P@.5", "P@.9", "IoU of the rest"]);
         let mut any = false;
-        for (row, labels) in self.rows.iter().filter_map(|row| Some((row, row.labels.as_ref()?))) {
+        for (row, labels) in self.trained().filter_map(|row| Some((row, row.labels.as_ref()?))) {
             let counts = [labels.labelled, labels.kept, labels.unlabelled].map(|count| count.to_string());
             let mut cells = vec![row.name.clone()];
             cells.extend(counts);
@@ -101,6 +101,10 @@ impl Summary {
             any = true;
         }
         any.then_some(table)
+    }
+
+    fn trained(&self) -> impl Iterator<Item = &SummaryRow> {
+        self.rows.iter().filter(|row| row.training.is_some())
     }
 
     /// Writes `results.md`, `.csv`, `.json` and `.png` into a folder.
@@ -123,7 +127,7 @@ impl Summary {
             csv += &(cells.join(",") + "\n");
         }
         write_text(&folder.join("results.csv"), &csv)?;
-        let lines = self.rows.iter().filter_map(|row| {
+        let lines = self.trained().filter_map(|row| {
             let curve = row.training.as_ref()?.curve.iter();
             let points = curve.map(|&(step, score)| (step as f64, score, 0.0)).collect();
             Some(Line { name: row.name.clone(), points })

@@ -12,6 +12,7 @@ use super::source::DataSource;
 use super::{ExperimentError, Step};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, DataConfig, Task, Transform};
+use crate::eval::EvalError;
 use crate::pseudo::{self, Masks, Method};
 use crate::report::Weights;
 
@@ -167,6 +168,9 @@ impl Asked {
     /// A checkpoint with its best weights, asked about the data set of `data`.
     pub(super) fn given(path: &Path, data: &DataConfig) -> Result<Self, ExperimentError> {
         let checkpoint = Checkpoint::open(path)?;
+        if checkpoint.config.data.train_transform == Transform::CloseUp {
+            return Err(EvalError::NeedsBox.into());
+        }
         let weights = checkpoint.best_weights();
         let sha256 = checkpoint.hash(weights).unwrap_or_default().to_owned();
         let network = Origin::Given { path: path.to_owned(), sha256 };
@@ -230,9 +234,7 @@ impl Kind {
 impl Work {
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Train(training) if training.config.model.task == Task::Detection => Kind::Rec,
-            Self::Train(training) if training.is_labeller() => Kind::Labeller,
-            Self::Train(_) => Kind::Res,
+            Self::Train(training) => training.kind(),
             Self::Sample(_) => Kind::Sample,
             Self::Label(_) => Kind::Label,
             Self::Pick(_) => Kind::Pick,
@@ -287,6 +289,14 @@ impl fmt::Display for Picking {
 }
 
 impl Training {
+    pub(super) fn kind(&self) -> Kind {
+        match self.config.model.task {
+            Task::Detection => Kind::Rec,
+            Task::Segmentation | Task::MultiTask if self.is_labeller() => Kind::Labeller,
+            Task::Segmentation | Task::MultiTask => Kind::Res,
+        }
+    }
+
     /// For people.
     pub(super) fn title(&self) -> String {
         let masks = match &self.annotations {

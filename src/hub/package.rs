@@ -96,7 +96,7 @@ fn card(checkpoint: &Checkpoint, config: &Config, licence: &str) -> String {
         score(&mut text, row);
     }
     // What they were measured with, whatever `config` says by now.
-    if let limit @ 1.. = checkpoint.config.train.eval_limit {
+    if let (limit @ 1.., Some(_)) = (checkpoint.config.train.eval_limit, last) {
         text += &format!(
             "\nThese are scores of about {limit} referents of a split, or of all if it has fewer (`train.eval_limit`), in \
              whole images evenly spread over it.\n"
@@ -115,23 +115,28 @@ fn score(text: &mut String, row: &ResultRow) {
 mod tests {
     use super::*;
     use crate::checkpoint::TrainState;
+    use crate::report::{Protocol, Scores};
     use crate::text::Vocabulary;
 
     #[test]
     fn a_card_says_what_part_of_a_split_its_scores_are_of() {
         let folder = tempfile::tempdir().expect("a folder");
-        for (limit, said) in [(0, false), (50, true)] {
+        let row = ResultRow::new((1, 9), "val", Weights::Raw, Protocol::Standard, &Scores::default());
+        for (limit, scores, said) in
+            [(0, vec![row.clone()], false), (50, vec![row], true), (50, vec![], false)]
+        {
             let mut config = Config::default();
             config.train.eval_limit = limit;
+            let state = TrainState { scores, ..TrainState::default() };
             let snapshot = Snapshot {
                 config: &config,
                 vocabulary: &Vocabulary::build(["a red star"]),
-                state: &TrainState::default(),
+                state: &state,
                 model: HashMap::new(),
                 ema: None,
                 optimizer: None,
             };
-            let place = folder.path().join(limit.to_string());
+            let place = folder.path().join(format!("{limit}-{}", state.scores.len()));
             snapshot.write(&place).expect("written");
             let checkpoint = Checkpoint::open(&place).expect("a checkpoint");
             let card = card(&checkpoint, &Config::default(), "mit");

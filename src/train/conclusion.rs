@@ -49,9 +49,10 @@ impl Trainer {
         self.log.line(format!("\n{}", report.table()))?;
         let own = report.scores(weights, Protocol::Standard);
         // None for boxes, nor where no record has a mask.
-        let (name, figure): (&str, fn(&Scores) -> Option<f64>) = match own.and_then(|scores| scores.miou) {
-            Some(_) => ("mIoU", |scores| scores.miou),
-            None => ("box accuracy", |scores| scores.box_acc),
+        type Figure = fn(&Scores) -> Option<f64>;
+        let (name, most, figure): (_, _, Figure) = match own.and_then(|scores| scores.miou) {
+            Some(_) => ("mIoU", "the vertices allow", |scores| scores.miou),
+            None => ("box accuracy", "perfect tokens reach", |scores| scores.box_acc),
         };
         let text = |scores: Option<&Scores>| {
             scores.and_then(figure).map_or("none".to_owned(), |value| format!("{value:.1}"))
@@ -59,7 +60,7 @@ impl Trainer {
         let mark = |mark| text(report.mark(mark, Protocol::Standard));
         self.log.line(format!(
             "{} {name} {} ({weights} weights); a model that ignores the words reaches at most {}, this one with \
-             the words of an image permuted {}, the vertices allow {}",
+             the words of an image permuted {}, {most} {}",
             report.split,
             text(own),
             mark(Mark::Blind),
@@ -70,11 +71,8 @@ impl Trainer {
     }
 
     fn next_steps(&self, run: &str) -> String {
-        let pointer = match (self.state.best_segm, self.state.best_det) {
-            (Some(_), _) => Pointer::SegmBest,
-            (None, Some(_)) => Pointer::DetBest,
-            (None, None) => Pointer::Latest,
-        };
+        let best = [Pointer::SegmBest, Pointer::DetBest].into_iter().find(|&best| self.store.has(best));
+        let pointer = best.unwrap_or(Pointer::Latest);
         let checkpoint = format!("{run}/checkpoints/{pointer}");
         let longer = 2 * self.config.train.epochs;
         let image = self.val.image_path(0).display();

@@ -119,8 +119,18 @@ impl RunFolder {
         self.path.join("samples")
     }
 
+    /// Put in order by the root process, which alone writes to them.
     pub fn checkpoints(&self) -> Result<Store, TrainError> {
-        Ok(Store::open(&self.path.join("checkpoints"))?)
+        let folder = self.path.join("checkpoints");
+        if world().is_root() { Ok(Store::open(&folder)?) } else { Ok(Store::beside(&folder)) }
+    }
+
+    /// Puts in order what a killed process left half done among the checkpoints of the run at `path`, before one of
+    /// them is chosen.
+    pub fn mend(path: &Path) -> Result<(), TrainError> {
+        let run = Self { path: path.to_owned() };
+        let _lock = run.lock()?;
+        run.checkpoints().map(drop)
     }
 }
 

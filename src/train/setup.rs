@@ -82,6 +82,7 @@ impl Trainer {
         let mut trainer = Self::assemble(config, run, train, val, device, log, load)?;
         trainer.adam.restore(&checkpoint.optimizer()?)?;
         trainer.state = checkpoint.state.clone();
+        trainer.store.forget_lost(&mut trainer.state);
         if let Some(average) = &mut trainer.average {
             average.ema.restore(&checkpoint.weights(Weights::Ema)?, trainer.state.ema_updates)?;
         }

@@ -52,8 +52,9 @@ pub fn overview(rows: &[&Row], file: &TableFile, cells: &[RawRow]) -> Table {
         line.extend(splits.iter().map(|split| Spread::text(spread(&found, split, |cell| cell.miou))));
         // Beside full supervision with the same changes, such as more steps; else with none.
         let full_with = |set: &[String]| {
+            let method = if row.method == Method::Rec { Method::Rec } else { Method::Full };
             let full = |other: &&Row| {
-                other.method == Method::Full
+                (other.method, other.ratio) == (method, 100)
                     && (&other.dataset, other.second_look) == (&row.dataset, row.second_look)
             };
             file.rows.iter().filter(full).find(|other| other.set == set)
