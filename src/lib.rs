@@ -66,3 +66,4 @@ pub mod report;
 pub mod shapes;
 pub mod text;
 pub mod train;
+mod whole;

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::CheckpointError;
 use super::manifest::{Entry, MANIFEST, Manifest};
-use super::scratch::{SCRATCH, move_in};
+use super::scratch::move_in;
+use crate::whole::{NewFile, folder_beside, readable_by_all, sync_folder};
 
 /// A folder under construction beside its later place. Dropped, it leaves nothing.
 pub(super) struct NewFolder {
@@ -21,10 +22,8 @@ pub(super) struct NewFolder {
 
 impl NewFolder {
     pub fn beside(target: &Path) -> Result<Self, CheckpointError> {
-        let parent = parent(target);
         let write = |source| CheckpointError::Write { path: target.into(), source };
-        fs::create_dir_all(&parent).map_err(write)?;
-        let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&parent).map_err(write)?;
+        let scratch = folder_beside(target).map_err(write)?;
         Ok(Self { scratch, entries: BTreeMap::new() })
     }
 
@@ -78,41 +77,19 @@ impl NewFolder {
         self.text(MANIFEST, &text)?;
         let publish = || {
             readable_by_all(self.scratch.path())?;
-            sync(self.scratch.path())?;
+            sync_folder(self.scratch.path())?;
             move_in(self.scratch, target)
         };
         publish().map_err(|source| CheckpointError::Write { path: target.into(), source })
     }
 }
 
-/// Writes `text` beside `path`, syncs it and renames it to `path`.
+/// Writes `text` to a new file that takes the place of `path`.
 pub(super) fn replace_file(path: &Path, text: &str) -> Result<(), CheckpointError> {
     let replace = || {
-        let mut file = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(parent(path))?;
-        io::Write::write_all(file.as_file_mut(), text.as_bytes())?;
-        readable_by_all(file.path())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|failed| failed.error)?;
-        sync(&parent(path))
+        let mut new = NewFile::beside(path)?;
+        io::Write::write_all(new.file_mut(), text.as_bytes())?;
+        new.put(path)
     };
     replace().map_err(|source| CheckpointError::Write { path: path.into(), source })
-}
-
-pub(super) fn parent(path: &Path) -> PathBuf {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).into()
-}
-
-pub(super) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Temporary files are private to their owner; checkpoints are not.
-fn readable_by_all(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = if path.is_dir() { 0o755 } else { 0o644 };
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    Ok(())
 }

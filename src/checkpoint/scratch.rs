@@ -7,10 +7,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::files::{parent, sync};
+use crate::whole::{SCRATCH, folder_beside, parent, sync_folder};
 
-/// Begins the names of folders that are being written or removed.
-pub(super) const SCRATCH: &str = ".partial-";
 /// In a scratch folder: what is being removed. A folder of another name is whole, and was to be replaced.
 const REMOVED: &str = "removed";
 
@@ -26,7 +24,7 @@ pub(super) fn move_in(new: TempDir, target: &Path) -> io::Result<()> {
             None
         }
     };
-    sync(&parent(target))?;
+    sync_folder(parent(target))?;
     before.map_or(Ok(()), TempDir::close)
 }
 
@@ -62,7 +60,7 @@ fn replace(new: TempDir, target: &Path) -> io::Result<TempDir> {
             Ok(before)
         }
         Err(error) => {
-            put_back(before.path(), &parent(target))?;
+            put_back(before.path(), parent(target))?;
             Err(error)
         }
     }
@@ -80,7 +78,7 @@ pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
 
 /// Moves a folder into a scratch folder beside it, under `name`.
 fn set_aside(folder: &Path, name: &OsStr) -> io::Result<TempDir> {
-    let away = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent(folder))?;
+    let away = folder_beside(folder)?;
     fs::rename(folder, away.path().join(name))?;
     Ok(away)
 }
@@ -122,7 +120,7 @@ mod tests {
     fn new_beside(target: &Path) -> TempDir {
         fs::create_dir_all(target).expect("made");
         fs::write(target.join("which"), "old").expect("written");
-        let new = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent(target)).expect("made");
+        let new = folder_beside(target).expect("made");
         fs::write(new.path().join("which"), "new").expect("written");
         new
     }

@@ -8,9 +8,9 @@ use std::path::Path;
 use candle_core::Tensor;
 use safetensors::SafeTensorError;
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempDir};
 
 use super::ConvertError;
+use crate::whole::{NewFile, folder_beside};
 
 /// How files are put in place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,12 +37,12 @@ impl Output {
     ) -> Result<(), E> {
         self.check(path)?;
         let failed = |source| ConvertError::Write { path: path.into(), source };
-        let file = beside(path).map_err(failed)?;
-        let mut writer = BufWriter::with_capacity(1 << 20, file.as_file());
+        let new = NewFile::beside(path).map_err(failed)?;
+        let mut writer = BufWriter::with_capacity(1 << 20, new.file());
         fill(&mut writer)?;
         let flushed = writer.flush();
         drop(writer);
-        flushed.and_then(|()| persist(file, path)).map_err(failed)?;
+        flushed.and_then(|()| new.put(path)).map_err(failed)?;
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl Output {
     ) -> Result<(), ConvertError> {
         self.check_folder(path)?;
         let failed = |source| ConvertError::Write { path: path.into(), source };
-        let scratch = scratch_folder(path).map_err(failed)?;
+        let scratch = folder_beside(path).map_err(failed)?;
         let (new, old) = (scratch.path().join("new"), scratch.path().join("old"));
         fill(&new)?;
         let rename = || {
@@ -91,41 +91,14 @@ impl Output {
     pub fn tensors(self, path: &Path, tensors: &HashMap<String, Tensor>) -> Result<(), ConvertError> {
         self.check(path)?;
         let failed = |source| ConvertError::Write { path: path.into(), source };
-        let file = beside(path).map_err(failed)?;
-        let written = match safetensors::serialize_to_file(tensors, None, file.path()) {
-            Ok(()) => persist(file, path),
+        let new = NewFile::beside(path).map_err(failed)?;
+        let written = match safetensors::serialize_to_file(tensors, None, new.path()) {
+            Ok(()) => new.put(path),
             Err(SafeTensorError::IoError(error)) => Err(error),
             Err(other) => Err(io::Error::other(other)),
         };
         written.map_err(failed)
     }
-}
-
-fn beside(path: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(".partial-").tempfile_in(parent(path)?)
-}
-
-fn scratch_folder(path: &Path) -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix(".partial-").tempdir_in(parent(path)?)
-}
-
-/// The folder that `path` is in; it is made.
-fn parent(path: &Path) -> io::Result<&Path> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    Ok(folder)
-}
-
-fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    // Temporary files are private to their owner; what is converted is not.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    Ok(())
 }
 
 /// SHA-256 of a file, lower-case hexadecimal.

@@ -1,51 +1,7 @@
-//! Checks that turn impossible configurations and batches into errors with a name.
+//! Checks that turn impossible batches into errors with a name.
 
 use super::{Inputs, ModelError, Targets};
 use crate::config::{ModelConfig, Task};
-
-impl ModelConfig {
-    /// Whether a network of these sizes can be built.
-    ///
-    /// # Errors
-    /// [`ModelError::Config`] names the first key that doesn't fit.
-    pub fn check(&self) -> Result<(), ModelError> {
-        let wrong = |key, found: String, expected: String| Err(ModelError::Config { key, found, expected });
-        let top = self.darknet.widths[5];
-        if self.heads == 0 || !self.d_model.is_multiple_of(self.heads) {
-            return wrong("heads", self.heads.to_string(), format!("must divide d_model = {}", self.d_model));
-        }
-        if self.d_model == 0 || !self.d_model.is_multiple_of(4) {
-            return wrong("d_model", self.d_model.to_string(), "must be a multiple of 4".into());
-        }
-        if self.input_groups == 0 || !self.d_model.is_multiple_of(self.input_groups) {
-            let expected = format!("must divide d_model = {}", self.d_model);
-            return wrong("input_groups", self.input_groups.to_string(), expected);
-        }
-        if 2 * self.language.hidden != top {
-            let expected = format!("twice this must be the last of darknet.widths, {top}");
-            return wrong("language.hidden", self.language.hidden.to_string(), expected);
-        }
-        if let Some(width) = self.darknet.widths.iter().find(|width| **width == 0 || *width % 2 == 1) {
-            return wrong("darknet.widths", width.to_string(), "widths must be even and not 0".into());
-        }
-        if self.darknet.strides.contains(&0) {
-            return wrong("darknet.strides", "0".into(), "strides start at 1".into());
-        }
-        if self.bins < 2 {
-            return wrong("bins", self.bins.to_string(), "at least 2".into());
-        }
-        if self.vertices == 0 && self.task != Task::Detection {
-            return wrong("vertices", "0".into(), "at least 1".into());
-        }
-        for (key, p) in [("dropout", self.dropout), ("cross_attention_dropout", self.cross_attention_dropout)]
-        {
-            if !(0.0..1.0).contains(&p) {
-                return wrong(key, p.to_string(), "must be at least 0 and below 1".into());
-            }
-        }
-        Ok(())
-    }
-}
 
 fn expect(what: &'static str, found: usize, expected: usize) -> Result<(), ModelError> {
     if found == expected {

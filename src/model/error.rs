@@ -1,10 +1,12 @@
 //! What can be wrong with a network's configuration or input.
 
+use crate::config::ConfigError;
+
 /// An error of the network.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    #[error("model.{key} is {found}: {expected}")]
-    Config { key: &'static str, found: String, expected: String },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("the batch has {found} {what}, expected {expected}")]
     Batch { what: &'static str, found: String, expected: String },
     #[error(transparent)]

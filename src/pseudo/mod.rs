@@ -7,6 +7,7 @@
 //! masks, where those are known.
 
 mod calibration;
+mod comparison;
 mod draw;
 mod error;
 mod fit;
@@ -21,6 +22,7 @@ mod sample;
 mod subset;
 
 pub use calibration::{Calibration, LEAST_EXAMPLES};
+pub use comparison::{Comparison, Entrant};
 pub use draw::draw_verdicts;
 pub use error::PseudoError;
 pub use fit::fit_to_box;

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
 use thiserror::Error;
+
+use crate::whole::NewFile;
 
 /// A report that could not be read or written.
 #[derive(Debug, Error)]
@@ -30,24 +31,7 @@ pub fn write_whole(
     write: impl FnOnce(&mut File) -> Result<(), ReportError>,
 ) -> Result<(), ReportError> {
     let io = |source| ReportError::Io { path: path.into(), source };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(io)?;
-    let mut file = NamedTempFile::new_in(folder).map_err(io)?;
-    write(file.as_file_mut())?;
-    file.as_file().sync_all().map_err(io)?;
-    readable_by_all(file.as_file()).map_err(io)?;
-    file.persist(path).map_err(|failed| io(failed.error))?;
-    Ok(())
-}
-
-/// Temporary files are private to their owner; reports are not.
-#[cfg(unix)]
-fn readable_by_all(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_: &File) -> std::io::Result<()> {
-    Ok(())
+    let mut new = NewFile::beside(path).map_err(io)?;
+    write(new.file_mut())?;
+    new.put(path).map_err(io)
 }

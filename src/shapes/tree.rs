@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::ExtendedColorType;
@@ -16,6 +16,7 @@ use super::record::{DATA_SOURCE, Drawing, Record};
 use super::split::Split;
 use super::summary::{SplitSummary, Summary};
 use super::{ShapesConfig, ShapesError, wording};
+use crate::whole::{folder_beside, readable_by_all};
 
 /// Raised whenever the same configuration gives other bytes.
 const VERSION: u32 = 1;
@@ -79,7 +80,7 @@ pub fn generate(
             return Ok(Summary::new(config, found.splits, true));
         }
     }
-    let image_folder = if images_there { None } else { Some(temporary_beside(&images)?) };
+    let image_folder = if images_there { None } else { Some(new_folder(&images)?) };
     let drawings = draw_all(config, image_folder.as_ref().map(|folder| folder.path()), progress)?;
     if let Some(folder) = image_folder {
         write_json(&folder.path().join(STAMP), &stamp)?;
@@ -96,7 +97,7 @@ pub fn generate(
         .into_iter()
         .map(|drawings| drawings.into_iter().flat_map(|drawing| drawing.records).collect())
         .collect();
-    let folder = temporary_beside(&annotations)?;
+    let folder = new_folder(&annotations)?;
     let [train, val, test_a, test_b] = [0, 1, 2, 3].map(|split| records[split].as_slice());
     write_json(&folder.path().join("instances.json"), &Instances { train, val, test_a, test_b })?;
     write_json(&folder.path().join("vocabulary.json"), &wording::vocabulary())?;
@@ -190,20 +191,14 @@ fn same(folder: &Path, found: &ImageStamp, asked: &ImageStamp) -> Result<(), Sha
     })
 }
 
-/// A hidden folder on the same file system, deleted again unless it is put in place.
-fn temporary_beside(folder: &Path) -> Result<tempfile::TempDir, ShapesError> {
-    let parent: PathBuf = folder.parent().map_or_else(|| ".".into(), Path::to_path_buf);
-    let make = || {
-        fs::create_dir_all(&parent)?;
-        tempfile::Builder::new().prefix(".refshapes-").tempdir_in(&parent)
-    };
-    make().map_err(|source| ShapesError::Io { path: parent.clone(), source })
+fn new_folder(target: &Path) -> Result<tempfile::TempDir, ShapesError> {
+    folder_beside(target).map_err(|source| ShapesError::Io { path: target.into(), source })
 }
 
 /// Renames the finished folder. `false`: another process was first.
 fn put_in_place(folder: tempfile::TempDir, target: &Path) -> Result<bool, ShapesError> {
     let io = |source| ShapesError::Io { path: target.into(), source };
-    make_readable(folder.path()).map_err(io)?;
+    readable_by_all(folder.path()).map_err(io)?;
     match fs::rename(folder.path(), target) {
         Ok(()) => {
             // Its path is gone: nothing is left to delete.
@@ -213,16 +208,4 @@ fn put_in_place(folder: tempfile::TempDir, target: &Path) -> Result<bool, Shapes
         Err(_) if target.exists() => Ok(false),
         Err(source) => Err(io(source)),
     }
-}
-
-/// Temporary folders are closed to others; data is not.
-#[cfg(unix)]
-fn make_readable(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &Path) -> std::io::Result<()> {
-    Ok(())
 }
