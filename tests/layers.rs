@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of the library from the ground up.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "random",
+    "whole",
     "mask",
     "text",
     "formats",

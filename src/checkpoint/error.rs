@@ -39,7 +39,7 @@ pub enum CheckpointError {
     File { path: PathBuf, bytes: u64 },
 
     #[error(
-        "{path} says `{found}`, but a mark has the name of a checkpoint folder beside it, such as step-100; name that folder itself"
+        "{path} says `{found}`, but a pointer has the name of a checkpoint folder beside it, such as step-100; name that folder itself"
     )]
     Pointer { path: PathBuf, found: String },
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::CheckpointError;
 use super::manifest::MANIFEST;
-use super::store::{Mark, step_of, steps};
+use super::store::{Pointer, step_of, steps};
 
 /// What a path means.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) fn locate(path: &Path) -> Result<Place, CheckpointError> {
         return in_folder(path);
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.file_name().is_some_and(|name| name == Mark::Latest.name()) {
+    if path.file_name().is_some_and(|name| name == Pointer::Latest.name()) {
         return newest(folder)?.ok_or_else(|| CheckpointError::NotFound { path: path.into() });
     }
     match target(path)? {
@@ -49,28 +49,28 @@ fn newest(folder: &Path) -> Result<Option<Place>, CheckpointError> {
         return Ok(None);
     }
     // A pointer that is lost or unreadable leaves the newest of all.
-    let name = target(&folder.join(Mark::Latest.name())).unwrap_or(None);
+    let name = target(&folder.join(Pointer::Latest.name())).unwrap_or(None);
     let up_to = name.and_then(|name| step_of(Path::new(&name))).unwrap_or(usize::MAX);
     Ok(Some(Place::Newest { folder: folder.into(), up_to }))
 }
 
-/// The folder name in a mark; nothing if there is no such file.
-fn target(mark: &Path) -> Result<Option<String>, CheckpointError> {
-    let read = |source| CheckpointError::Read { path: mark.into(), source };
-    if !mark.is_file() {
+/// The folder name in a pointer; nothing if there is no such file.
+fn target(pointer: &Path) -> Result<Option<String>, CheckpointError> {
+    let read = |source| CheckpointError::Read { path: pointer.into(), source };
+    if !pointer.is_file() {
         return Ok(None);
     }
-    let bytes = fs::metadata(mark).map_err(read)?.len();
-    let wrong = |found| match mark.file_name() {
-        Some(name) if Mark::ALL.iter().any(|known| known.name() == name) => {
-            CheckpointError::Pointer { path: mark.into(), found }
+    let bytes = fs::metadata(pointer).map_err(read)?.len();
+    let wrong = |found| match pointer.file_name() {
+        Some(name) if Pointer::ALL.iter().any(|known| known.name() == name) => {
+            CheckpointError::Pointer { path: pointer.into(), found }
         }
-        _ => CheckpointError::File { path: mark.into(), bytes },
+        _ => CheckpointError::File { path: pointer.into(), bytes },
     };
     if bytes > 256 {
         return Err(wrong(format!("({bytes} bytes)")));
     }
-    let text = String::from_utf8_lossy(&fs::read(mark).map_err(read)?).trim().to_owned();
+    let text = String::from_utf8_lossy(&fs::read(pointer).map_err(read)?).trim().to_owned();
     if text.is_empty() || text.starts_with('.') || text.contains(['/', '\\', '\0', '\n']) {
         return Err(wrong(text));
     }

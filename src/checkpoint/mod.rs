@@ -22,5 +22,5 @@ mod transfer;
 pub use error::CheckpointError;
 pub use open::Checkpoint;
 pub use state::TrainState;
-pub use store::{Mark, Snapshot, Store};
+pub use store::{Pointer, Snapshot, Store};
 pub use transfer::{Mismatch, Transfer, finetune, load_all};

@@ -30,7 +30,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint at `path`: a checkpoint folder, a mark (`latest`, `det_best`,
+    /// Opens the checkpoint at `path`: a checkpoint folder, a pointer (`latest`, `det_best`,
     /// `segm_best`), or a run or its `checkpoints` folder, which mean `latest`.
     ///
     /// Where `latest` is meant and its checkpoint is damaged, the one before is opened and

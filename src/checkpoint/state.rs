@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Mark;
+use super::Pointer;
 use crate::report::{Protocol, ResultRow};
 
 /// All that a resumed training needs besides tensors and configuration.
@@ -49,12 +49,12 @@ pub struct TrainState {
 }
 
 impl TrainState {
-    /// The step at which the best score was reached that a mark stands for, as far as `scores` tells.
-    pub(super) fn best_step(&self, mark: Mark) -> Option<usize> {
-        let (best, score): (_, fn(&ResultRow) -> Option<f64>) = match mark {
-            Mark::Latest => return Some(self.step),
-            Mark::DetBest => (self.best_det?, |row| row.box_acc),
-            Mark::SegmBest => (self.best_segm?, |row| row.miou),
+    /// The step at which the best score was reached that a pointer stands for, as far as `scores` tells.
+    pub(super) fn best_step(&self, pointer: Pointer) -> Option<usize> {
+        let (best, score): (_, fn(&ResultRow) -> Option<f64>) = match pointer {
+            Pointer::Latest => return Some(self.step),
+            Pointer::DetBest => (self.best_det?, |row| row.box_acc),
+            Pointer::SegmBest => (self.best_segm?, |row| row.miou),
         };
         // Of whichever weights were judged then.
         let judged = |row: &&ResultRow| row.protocol == Protocol::Standard;

@@ -23,7 +23,7 @@ const STEP: &str = "step-";
 
 /// A small file that holds the name of a checkpoint folder beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum Pointer {
     Latest,
     /// Best box accuracy.
     DetBest,
@@ -31,7 +31,7 @@ pub enum Mark {
     SegmBest,
 }
 
-impl Mark {
+impl Pointer {
     pub(super) const ALL: [Self; 3] = [Self::Latest, Self::DetBest, Self::SegmBest];
 
     /// Its file name.
@@ -44,7 +44,7 @@ impl Mark {
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -87,7 +87,7 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).expect("plain data") + "\n"
 }
 
-/// Checkpoints `step-N` of one run, with their marks.
+/// Checkpoints `step-N` of one run, with their pointers.
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
@@ -106,9 +106,9 @@ impl Store {
         Self { folder: folder.into() }
     }
 
-    /// Whether a mark names a checkpoint that is there.
-    pub fn has(&self, mark: Mark) -> bool {
-        let named = fs::read_to_string(self.folder.join(mark.name()));
+    /// Whether a pointer names a checkpoint that is there.
+    pub fn has(&self, pointer: Pointer) -> bool {
+        let named = fs::read_to_string(self.folder.join(pointer.name()));
         named.is_ok_and(|name| self.folder.join(name.trim()).is_dir())
     }
 
@@ -120,11 +120,12 @@ impl Store {
     /// Forgets best scores whose checkpoints are gone, so that a later one can be the best there is. Such are left by
     /// going on from an older checkpoint than the best one.
     pub fn forget_lost(&self, state: &mut TrainState) {
-        let lost = |mark, state: &TrainState| !state.best_step(mark).is_some_and(|step| self.has_step(step));
-        if lost(Mark::DetBest, state) {
+        let lost =
+            |pointer, state: &TrainState| !state.best_step(pointer).is_some_and(|step| self.has_step(step));
+        if lost(Pointer::DetBest, state) {
             state.best_det = None;
         }
-        if lost(Mark::SegmBest, state) {
+        if lost(Pointer::SegmBest, state) {
             state.best_segm = None;
         }
     }
@@ -133,28 +134,35 @@ impl Store {
         &self.folder
     }
 
-    /// Writes `step-N` for the snapshot's step, points `best` marks and then `latest` to it, and
+    /// Writes `step-N` for the snapshot's step, points `best` pointers and then `latest` to it, and
     /// removes all checkpoints but the newest `keep` and those that are marked. Marked older ones
-    /// lose their optimizer state. Another mark that named an earlier `step-N` names the best of the
+    /// lose their optimizer state. Another pointer that named an earlier `step-N` names the best of the
     /// snapshot's own history then, or is removed.
-    pub fn save(&self, snapshot: &Snapshot, best: &[Mark], keep: usize) -> Result<PathBuf, CheckpointError> {
+    pub fn save(
+        &self,
+        snapshot: &Snapshot,
+        best: &[Pointer],
+        keep: usize,
+    ) -> Result<PathBuf, CheckpointError> {
         let name = format!("{STEP}{}", snapshot.state.step);
         let target = self.folder.join(&name);
         snapshot.write(&target)?;
-        for mark in [Mark::DetBest, Mark::SegmBest].into_iter().filter(|mark| !best.contains(mark)) {
-            self.correct(mark, snapshot.state)?;
+        for pointer in
+            [Pointer::DetBest, Pointer::SegmBest].into_iter().filter(|pointer| !best.contains(pointer))
+        {
+            self.correct(pointer, snapshot.state)?;
         }
         // `latest` last: a run killed before it goes on from the one before and comes by here again.
-        for mark in best.iter().chain([&Mark::Latest]) {
-            replace_file(&self.folder.join(mark.name()), &format!("{name}\n"))?;
+        for pointer in best.iter().chain([&Pointer::Latest]) {
+            replace_file(&self.folder.join(pointer.name()), &format!("{name}\n"))?;
         }
         self.prune(snapshot.state.step, keep)?;
         Ok(target)
     }
 
-    /// A mark of a time line that was given up may name the step that was saved anew, without being the best.
-    fn correct(&self, mark: Mark, state: &TrainState) -> Result<(), CheckpointError> {
-        let (path, best) = (self.folder.join(mark.name()), state.best_step(mark));
+    /// A pointer of a time line that was given up may name the step that was saved anew, without being the best.
+    fn correct(&self, pointer: Pointer, state: &TrainState) -> Result<(), CheckpointError> {
+        let (path, best) = (self.folder.join(pointer.name()), state.best_step(pointer));
         let name = |step| format!("{STEP}{step}");
         let named = fs::read_to_string(&path).unwrap_or_default();
         if named.trim() != name(state.step) || best == Some(state.step) {
@@ -170,9 +178,9 @@ impl Store {
         let mut steps = steps(&self.folder)?;
         // Later ones are of a time line that was given up, or damaged: not ours to judge.
         steps.retain(|&(step, _)| step <= newest);
-        let marked: Vec<PathBuf> = Mark::ALL
+        let marked: Vec<PathBuf> = Pointer::ALL
             .iter()
-            .filter_map(|mark| fs::read_to_string(self.folder.join(mark.name())).ok())
+            .filter_map(|pointer| fs::read_to_string(self.folder.join(pointer.name())).ok())
             .map(|name| self.folder.join(name.trim()))
             .collect();
         for (_, folder) in steps.iter().rev().skip(keep.max(1)) {

@@ -9,12 +9,12 @@ use crate::config::Config;
 use crate::report::{Protocol, ResultRow, Scores, Weights};
 use crate::text::Vocabulary;
 
-fn save(store: &Store, step: usize, best: &[Mark], keep: usize) {
+fn save(store: &Store, step: usize, best: &[Pointer], keep: usize) {
     let state = TrainState { step, best_segm: Some(1.0 / 3.0), ..TrainState::default() };
     save_state(store, &state, best, keep);
 }
 
-fn save_state(store: &Store, state: &TrainState, best: &[Mark], keep: usize) {
+fn save_state(store: &Store, state: &TrainState, best: &[Pointer], keep: usize) {
     let step = state.step;
     let tensors = |value: f32| {
         let tensor = Tensor::full(value, (2, 3), &Device::Cpu).expect("a tensor");
@@ -56,7 +56,7 @@ fn damage(file: &Path) {
 fn what_was_saved_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = store_in(folder.path());
-    save(&store, 7, &[Mark::SegmBest], 2);
+    save(&store, 7, &[Pointer::SegmBest], 2);
     let checkpoint = Checkpoint::open(&folder.path().join("run")).expect("a checkpoint");
     assert_eq!(checkpoint.config, Config::default());
     assert_eq!(checkpoint.vocabulary.len(), 6);
@@ -77,7 +77,7 @@ fn what_was_saved_is_read() {
 fn every_name_of_a_checkpoint_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = store_in(folder.path());
-    save(&store, 1, &[Mark::DetBest], 2);
+    save(&store, 1, &[Pointer::DetBest], 2);
     save(&store, 2, &[], 2);
     for (path, step) in [("", 2), ("checkpoints", 2), ("checkpoints/latest", 2), ("checkpoints/det_best", 1)]
     {
@@ -94,7 +94,7 @@ fn every_name_of_a_checkpoint_is_accepted() {
     assert!(said.contains("is no checkpoint but a file of 5000 bytes; a PyTorch file becomes"), "{said}");
     fs::write(store.folder().join("segm_best"), "../elsewhere").expect("written");
     let said = message(&store.folder().join("segm_best"));
-    assert!(said.contains("segm_best says `../elsewhere`, but a mark has the name"), "{said}");
+    assert!(said.contains("segm_best says `../elsewhere`, but a pointer has the name"), "{said}");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_newest_and_the_best_are_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = store_in(folder.path());
     for step in 1..=5 {
-        save(&store, step, if step == 2 { &[Mark::SegmBest] } else { &[] }, 2);
+        save(&store, step, if step == 2 { &[Pointer::SegmBest] } else { &[] }, 2);
     }
     let mut names: Vec<String> = fs::read_dir(store.folder())
         .expect("listed")
@@ -130,8 +130,8 @@ fn a_mark_does_not_name_a_step_that_was_saved_anew_and_is_not_the_best() {
         state.step = step;
         state.clone()
     };
-    save_state(&store, &evaluate(1, 30.0), &[Mark::SegmBest], 2);
-    save_state(&store, &evaluate(2, 40.0), &[Mark::SegmBest], 2);
+    save_state(&store, &evaluate(1, 30.0), &[Pointer::SegmBest], 2);
+    save_state(&store, &evaluate(2, 40.0), &[Pointer::SegmBest], 2);
     // The same again, as after a stop in an evaluation.
     save_state(&store, &evaluate(2, 40.0), &[], 2);
     assert_eq!(marked("segm_best"), 2);
@@ -139,8 +139,8 @@ fn a_mark_does_not_name_a_step_that_was_saved_anew_and_is_not_the_best() {
     save_state(&store, &evaluate(2, 20.0), &[], 2);
     assert_eq!(marked("segm_best"), 1);
 
-    // Where the best of what is left is gone, no mark is right.
-    save_state(&store, &evaluate(3, 50.0), &[Mark::SegmBest], 1);
+    // Where the best of what is left is gone, no pointer is right.
+    save_state(&store, &evaluate(3, 50.0), &[Pointer::SegmBest], 1);
     save_state(&store, &evaluate(3, 10.0), &[], 1);
     assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
 }

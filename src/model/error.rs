@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Box<ConfigError>),
     #[error("the batch has {found} {what}, expected {expected}")]
     Batch { what: &'static str, found: String, expected: String },
     #[error(transparent)]

@@ -98,7 +98,7 @@ impl Network {
         vocabulary: usize,
         vb: VarBuilder,
     ) -> std::result::Result<Self, ModelError> {
-        cfg.check()?;
+        cfg.check().map_err(Box::new)?;
         Ok(Self::build(cfg, vocabulary, &vb)?)
     }
 

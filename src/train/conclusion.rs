@@ -1,7 +1,7 @@
 //! The last words of a training.
 
 use super::{TrainError, Trainer};
-use crate::checkpoint::{Mark as Pointer, TrainState};
+use crate::checkpoint::{Pointer, TrainState};
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::parallel::world;
 use crate::report::{Protocol, Scores, Weights};

@@ -1,7 +1,7 @@
 //! What a training does between epochs: evaluate, remember the best, save.
 
 use super::{TrainError, Trainer};
-use crate::checkpoint::{Mark, Snapshot, TrainState};
+use crate::checkpoint::{Pointer, Snapshot, TrainState};
 use crate::eval::{Drawings, EvalOptions, evaluate};
 use crate::parallel::world;
 use crate::report::{LOSS_PARTS, Protocol, Weights, append_results, plot_results};
@@ -15,7 +15,7 @@ impl Trainer {
         &mut self,
         epoch: usize,
         stop: &dyn Fn(&TrainState) -> bool,
-    ) -> Result<Vec<Mark>, TrainError> {
+    ) -> Result<Vec<Pointer>, TrainError> {
         let mut networks = vec![(Weights::Raw, &self.inference)];
         networks.extend(self.average.as_ref().map(|average| (Weights::Ema, &average.network)));
         let best_weights = networks[networks.len() - 1].0;
@@ -59,8 +59,8 @@ impl Trainer {
         let mut moved = Vec::new();
         if let Some(scores) = report.scores(best_weights, Protocol::Standard) {
             let pairs = [
-                (Mark::SegmBest, scores.miou, &mut state.best_segm),
-                (Mark::DetBest, scores.box_acc, &mut state.best_det),
+                (Pointer::SegmBest, scores.miou, &mut state.best_segm),
+                (Pointer::DetBest, scores.box_acc, &mut state.best_det),
             ];
             for (mark, score, best) in pairs {
                 if score.is_some_and(|score| best.is_none_or(|best| score > best)) {
@@ -73,7 +73,7 @@ impl Trainer {
     }
 
     /// Writes a checkpoint, and points these marks to it.
-    pub(super) fn save(&mut self, best: &[Mark]) -> Result<(), TrainError> {
+    pub(super) fn save(&mut self, best: &[Pointer]) -> Result<(), TrainError> {
         if !world().is_root() {
             return Ok(());
         }

@@ -1,9 +1,16 @@
 //! `label`: what a network says about every referent.
 
+use std::cell::Cell;
 use std::fs;
+use std::sync::Arc;
 
-use partial_res::config::Transform;
-use partial_res::pseudo::{Judge, Predictions};
+use candle_core::Device;
+use partial_res::checkpoint::Checkpoint;
+use partial_res::config::{DataConfig, Transform};
+use partial_res::data::{Dataset, INSTANCES};
+use partial_res::eval::EvalError;
+use partial_res::pseudo::{Asked, Judge, Labelling, Method, Predictions, PseudoError, label};
+use partial_res::report::{Log, Weights};
 
 use super::{DATASET, data, fail, file, read, succeed, train};
 
@@ -69,6 +76,53 @@ fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
     succeed(&["sample", "--ratio", "10", "--dataset", DATASET], &root);
     let error = fail(&["pick", "--ratio", "10", "--dataset", DATASET], &root);
     assert!(error.contains("the labelling was interrupted"), "{error}");
+}
+
+#[test]
+fn a_labelling_that_is_asked_to_stop_goes_on_later() {
+    let (folder, root) = data();
+    let run = train(&root, Transform::Jitter);
+    let checkpoint = Checkpoint::open(&run).unwrap();
+    let network = checkpoint.network(Weights::Raw, &Device::Cpu).unwrap();
+    let data = DataConfig { root, ..checkpoint.config.data.clone() };
+    let dataset = Dataset::open(&data, INSTANCES, "train").unwrap();
+    let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
+    let labelling = Labelling {
+        network: &network,
+        weights: Weights::Raw,
+        checkpoint: &checkpoint,
+        config: &checkpoint.config,
+        dataset: &dataset,
+        device: &Device::Cpu,
+        method: Method::Boxes,
+        expressions: Asked::First,
+        batch_size: 8,
+        force: false,
+    };
+    let [whole, parts] = ["whole.jsonl", "parts.jsonl"].map(|name| folder.path().join(name));
+    label(&labelling, &whole, &Log::quiet(), &|| false).unwrap();
+    let whole = fs::read(whole).unwrap();
+    // After one batch, after two more, four more … until it is not asked so often any more.
+    let mut stops = 0;
+    for batches in (0..10).map(|doublings| 1 << doublings) {
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() == batches
+        };
+        match label(&labelling, &parts, &Log::quiet(), &stop) {
+            Err(PseudoError::Eval(EvalError::Stopped)) => {
+                assert_eq!(asked.get(), batches);
+                assert!(whole.starts_with(&fs::read(&parts).unwrap()));
+                stops += 1;
+            }
+            labelled => {
+                assert_eq!(labelled.unwrap().referents, dataset.len());
+                break;
+            }
+        }
+    }
+    assert!(stops >= 3 && fs::read(&parts).unwrap() == whole, "{stops}");
 }
 
 #[test]

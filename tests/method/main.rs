@@ -1,5 +1,6 @@
-//! Sample, label, pick: the commands between two trainings.
+//! Sample, label, pick: the commands between two trainings, and judge.
 
+mod judge;
 mod label;
 mod pick;
 mod sample;

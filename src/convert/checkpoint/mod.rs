@@ -10,7 +10,7 @@ use std::path::Path;
 use candle_core::Device;
 
 use super::{ConvertError, Output};
-use crate::checkpoint::{Mark, Snapshot, TrainState};
+use crate::checkpoint::{Pointer, Snapshot, TrainState};
 use crate::config::{Config, Task};
 use crate::formats::pickle::Value;
 use crate::formats::torch::{Container, TorchFile};
@@ -136,8 +136,8 @@ pub fn convert_checkpoint(request: CheckpointRequest) -> Result<CheckpointReport
     notes.extend(unused.into_iter().map(|key| format!("entry `{key}` is not used")));
 
     let best = match config.model.task {
-        Task::Detection => Mark::DetBest,
-        Task::Segmentation | Task::MultiTask => Mark::SegmBest,
+        Task::Detection => Pointer::DetBest,
+        Task::Segmentation | Task::MultiTask => Pointer::SegmBest,
     };
     let report = CheckpointReport {
         out: request.out.into(),

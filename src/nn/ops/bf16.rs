@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::parallel::for_rows;
+use super::jobs::for_rows;
 use super::storage::{is_f32_on_cpu, read, tensor};
 
 /// Values that are worth a job of their own.

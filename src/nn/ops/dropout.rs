@@ -4,7 +4,7 @@
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::parallel::for_rows;
+use super::jobs::for_rows;
 use super::storage::{is_f32_on_cpu, slice};
 use crate::random::Stream;
 

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::parallel::for_rows;
+use super::jobs::for_rows;
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 

@@ -3,10 +3,10 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::jobs::for_rows;
 use super::linear::{column_sums, linear, repeat_row};
 use super::math::{sigmoid, tanh};
 use super::matrix::{Matrix, Target, all_threads, multiply, product};
-use super::parallel::for_rows;
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
 

@@ -2,8 +2,8 @@
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
+use super::jobs::{for_rows, map_rows};
 use super::matrix::{Matrix, all_threads, product};
-use super::parallel::{for_rows, map_rows};
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
 use super::transpose::transposed;

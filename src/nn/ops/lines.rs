@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::parallel::for_rows;
+use super::jobs::for_rows;
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 

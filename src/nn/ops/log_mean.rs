@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::parallel::map_rows;
+use super::jobs::map_rows;
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
 /// `sum wanted log(mean_h p + floor)`, a scalar, over the first positions of `p` `[b, h, l, n]`. Of these,

@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::jobs::for_rows;
 use super::math::tanh;
-use super::parallel::for_rows;
 use super::simd::wide;
 use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
 

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Shape, bail};
 
-use super::parallel::{for_rows, map_rows};
+use super::jobs::{for_rows, map_rows};
 use super::simd::{sum1, wide};
 use crate::parallel::world;
 

@@ -2,8 +2,8 @@
 
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 
+use super::jobs::for_rows;
 use super::math::sigmoid;
-use super::parallel::for_rows;
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
 /// The map that attention looks at.

@@ -9,8 +9,8 @@ use gemm::Parallelism;
 
 use self::mix::Mix;
 use self::weights::Weights;
+use super::jobs::for_rows;
 use super::matrix::{Matrix, Target, all_threads, multiply};
-use super::parallel::for_rows;
 use super::softmax::softmax;
 use super::storage::{is_f32_on_cpu, slice, written};
 use super::transpose::transposed;

@@ -2,8 +2,8 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
+use super::super::jobs::for_rows;
 use super::super::matrix::{Target, multiply};
-use super::super::parallel::for_rows;
 use super::super::softmax::{add_scaled, scale, softmax_gradient, softmax_row};
 use super::super::storage::{read, slice, tensor};
 use super::{Sizes, images, single};

@@ -6,8 +6,8 @@
 
 use rayon::prelude::*;
 
+use super::super::jobs::for_rows;
 use super::super::matrix::{Matrix, Target, multiply};
-use super::super::parallel::for_rows;
 use super::super::storage::with_scratch;
 use super::im2col::Geometry;
 use super::tiles::{Sums, add_kernels, transform_gradients, transform_inputs};

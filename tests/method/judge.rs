@@ -1,95 +1,17 @@
-//! Labels: made bit by bit, and measured by true masks.
+//! `judge`: labels beside true masks.
 
-#[path = "common/tiny.rs"]
-mod tiny;
-
-use std::cell::Cell;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use assert_cmd::Command;
-use candle_core::Device;
-use partial_res::checkpoint::Checkpoint;
-use partial_res::config::{Config, DataConfig, TrainConfig};
-use partial_res::data::{Annotations, Dataset, INSTANCES};
-use partial_res::eval::EvalError;
+use partial_res::data::Annotations;
 use partial_res::mask::Rle;
 use partial_res::pseudo::{
-    Asked, Candidate, Header, Labelling, Method, Prediction, Predictions, PseudoError, label,
-    projection_term, sha256,
+    Asked, Candidate, Header, Method, Prediction, Predictions, projection_term, sha256,
 };
-use partial_res::report::{Log, Weights};
-use partial_res::shapes::{ShapesConfig, generate};
+use partial_res::report::Weights;
 use serde_json::Value;
 
-const DATASET: &str = "refshapes-unc";
-
-fn data() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("data");
-    let shapes =
-        ShapesConfig { images: 60, val_images: 2, test_images: 1, size: 64, ..ShapesConfig::default() };
-    generate(&shapes, &root, &|_, _| ()).unwrap();
-    (folder, root)
-}
-
-fn succeed(arguments: &[&str], folder: &Path) -> String {
-    let done =
-        Command::cargo_bin("partial-res").unwrap().args(arguments).current_dir(folder).assert().success();
-    String::from_utf8(done.get_output().stdout.clone()).unwrap()
-}
-
-#[test]
-fn a_labelling_that_is_asked_to_stop_goes_on_later() {
-    let (folder, root) = data();
-    let data = DataConfig { root, dataset: DATASET.into(), image_size: 64, ..DataConfig::default() };
-    let train = TrainConfig { epochs: 1, batch_size: 16, eval_limit: 1, ..TrainConfig::default() };
-    let config = Config { model: tiny::model(), data, train };
-    fs::write(folder.path().join("tiny.toml"), config.to_toml()).unwrap();
-    succeed(&["train", "tiny.toml", "--device", "cpu", "--runs", "runs"], folder.path());
-    let run = fs::read_dir(folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
-    let checkpoint = Checkpoint::open(&run).unwrap();
-    let network = checkpoint.network(Weights::Raw, &Device::Cpu).unwrap();
-    let dataset = Dataset::open(&config.data, INSTANCES, "train").unwrap();
-    let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
-    let labelling = Labelling {
-        network: &network,
-        weights: Weights::Raw,
-        checkpoint: &checkpoint,
-        config: &checkpoint.config,
-        dataset: &dataset,
-        device: &Device::Cpu,
-        method: Method::Boxes,
-        expressions: Asked::First,
-        batch_size: 8,
-        force: false,
-    };
-    let [whole, parts] = ["whole.jsonl", "parts.jsonl"].map(|name| folder.path().join(name));
-    label(&labelling, &whole, &Log::quiet(), &|| false).unwrap();
-    let whole = fs::read(whole).unwrap();
-    // After one batch, after two more, four more … until it is not asked so often any more.
-    let mut stops = 0;
-    for batches in (0..10).map(|doublings| 1 << doublings) {
-        let asked = Cell::new(0);
-        let stop = || {
-            asked.set(asked.get() + 1);
-            asked.get() == batches
-        };
-        match label(&labelling, &parts, &Log::quiet(), &stop) {
-            Err(PseudoError::Eval(EvalError::Stopped)) => {
-                assert_eq!(asked.get(), batches);
-                assert!(whole.starts_with(&fs::read(&parts).unwrap()));
-                stops += 1;
-            }
-            labelled => {
-                assert_eq!(labelled.unwrap().referents, dataset.len());
-                break;
-            }
-        }
-    }
-    assert!(stops >= 3 && fs::read(&parts).unwrap() == whole, "{stops}");
-}
+use super::{DATASET, data, read, succeed};
 
 /// As a network would say it: each referent's true mask moved by so many pixels.
 fn predictions(all: &Annotations, path: &Path, method: Method, moved: impl Fn(usize) -> usize) {
@@ -146,13 +68,12 @@ fn predictions(all: &Annotations, path: &Path, method: Method, moved: impl Fn(us
 fn labels_are_measured_by_true_masks() {
     let (folder, root) = data();
     let folder = folder.path();
-    succeed(&["sample", "--ratio", "20", "--dataset", DATASET], folder);
-    let read = |name: &str| Annotations::read(&root.join("annotations").join(DATASET).join(name)).unwrap();
-    let (all, sample) = (read("instances.json"), read("instances_sample_20.json"));
+    succeed(&["sample", "--ratio", "20", "--dataset", DATASET], &root);
+    let (all, sample) = (read(&root, "instances.json"), read(&root, "instances_sample_20.json"));
     predictions(&all, &folder.join("rpp.jsonl"), Method::Greedy, |index| 1 + index % 6);
     predictions(&all, &folder.join("exact.jsonl"), Method::Boxes, |index| usize::from(index % 9 == 0));
     let judge = ["judge", "--dataset", DATASET, "--ratio", "20", "--out", "judged"];
-    let said = succeed(&[&judge[..], &["paper=rpp.jsonl", "exact.jsonl"]].concat(), folder);
+    let said = succeed(&[&judge[..], &["paper=rpp.jsonl", "exact.jsonl"]].concat(), &root);
     assert!(said.contains("projection term") && said.contains("judged.png"), "{said}");
 
     let judged: Value =
