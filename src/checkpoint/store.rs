@@ -120,8 +120,11 @@ impl Store {
     /// Forgets best scores whose checkpoints are gone, so that a later one can be the best there is. Such are left by
     /// going on from an older checkpoint than the best one.
     pub fn forget_lost(&self, state: &mut TrainState) {
-        let lost =
-            |pointer, state: &TrainState| !state.best_step(pointer).is_some_and(|step| self.has_step(step));
+        let lost = |pointer, state: &TrainState| match state.best_step(pointer) {
+            Some(step) => !self.has_step(step),
+            // Of a converted checkpoint, whose history is not known.
+            None => !(state.scores.is_empty() && self.has(pointer)),
+        };
         if lost(Pointer::DetBest, state) {
             state.best_det = None;
         }

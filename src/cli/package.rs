@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use partial_res::hub::{Contents, package, write_backbone};
 use partial_res::report::Log;
@@ -29,7 +29,7 @@ pub struct PackageArgs {
     /// Licence of the weights, as the Hub names it
     #[arg(long, default_value = "apache-2.0")]
     licence: String,
-    /// Also write the backbone alone, for train.backbone
+    /// Also write the backbone alone, for train.backbone; the file must not exist
     #[arg(long, value_name = "FILE")]
     backbone: Option<PathBuf>,
 }
@@ -37,14 +37,17 @@ pub struct PackageArgs {
 pub fn run(args: &PackageArgs) -> Result<()> {
     let log = Log::stdout();
     ensure!(!args.out.exists(), "{} is there already; choose another --out", args.out.display());
+    if let Some(path) = args.backbone.as_ref().filter(|path| path.exists()) {
+        bail!("{} is there already; choose another --backbone", path.display());
+    }
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
     let config = changed(&checkpoint.config, &args.sets)?;
     let contents = if args.raw_only { Contents::Raw } else { Contents::RawAndEma };
-    package(&checkpoint, &config, contents, &args.licence, &args.out)?;
-    log.line(format!("made {}; read its README.md before you upload it", args.out.display()))?;
     if let Some(path) = &args.backbone {
         let count = write_backbone(&checkpoint, path)?;
         log.line(format!("backbone: {count} tensors in {}", path.display()))?;
     }
+    package(&checkpoint, &config, contents, &args.licence, &args.out)?;
+    log.line(format!("made {}; read its README.md before you upload it", args.out.display()))?;
     Ok(())
 }

@@ -70,6 +70,11 @@ pub enum DarknetError {
          it was cut short, or belongs to a smaller network"
     )]
     Short { tensor: String, expected: usize, found: usize, complete: usize },
+    #[error(
+        "`{tensor}` has the value {value}, which none of this backbone can have: the file is of another network than DarkNet-53 or \
+         YOLOv3, or damaged"
+    )]
+    Value { tensor: String, value: f32 },
     #[error("cannot read: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -89,8 +94,13 @@ pub fn read(mut file: impl Read, units: &[ConvUnit]) -> Result<DarknetWeights, D
             if bytes.len() < expected {
                 return Err(DarknetError::Short { tensor: name, expected, found: bytes.len(), complete });
             }
-            let values =
+            let values: Vec<f32> =
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            // The file has no names: variances that are none tell that it is of another network.
+            let lowest = if name.ends_with("running_var") { 0.0 } else { f32::NEG_INFINITY };
+            if let Some(&value) = values.iter().find(|value| !value.is_finite() || **value < lowest) {
+                return Err(DarknetError::Value { tensor: name, value });
+            }
             tensors.push(NamedTensor { name, shape, values });
         }
     }

@@ -186,8 +186,12 @@ impl Hub {
 
     /// Notes which commit a branch or tag is, for those who ask without a network.
     pub fn refer(&self, repository: &RepositoryId, revision: &str, commit: &str) -> Result<(), HubError> {
-        let noted = self.repo(repository, revision).create_ref(commit);
         let path = self.folder(repository).join("refs").join(revision);
+        // A cache of others may be ours to read only.
+        if revision == commit || std::fs::read_to_string(&path).is_ok_and(|noted| noted.trim() == commit) {
+            return Ok(());
+        }
+        let noted = self.repo(repository, revision).create_ref(commit);
         noted.map_err(|source| HubError::Write { path, source })
     }
 
@@ -267,6 +271,8 @@ impl Hub {
         Err(match (response.status().as_u16(), code.as_str(), file) {
             (200..=399, _, _) => return Ok(()),
             (_, "GatedRepo", _) => HubError::Gated { repository: repository_name },
+            // To those whom it doesn't know the Hub says 401 about what is not there.
+            (401 | 404, "RepoNotFound", _) => HubError::NoRepository { repository: repository_name },
             (401, _, _) => HubError::Unauthorised { url, repository: repository_name },
             (403, _, _) => HubError::Forbidden { url, repository: repository_name },
             (404, "RevisionNotFound", _) => HubError::NoRevision { repository: repository_name, revision },
@@ -275,7 +281,6 @@ impl Hub {
                 HubError::NoFile { repository: repository_name, revision, file: file.into(), known }
             }
             (404, _, None) => HubError::NoRepository { repository: repository_name },
-            (404, "RepoNotFound", _) => HubError::NoRepository { repository: repository_name },
             (status, _, _) => HubError::Status { url, status },
         })
     }

@@ -2,6 +2,7 @@
 //! it is, what it scored and where it comes from.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 use candle_core::Tensor;
@@ -11,6 +12,7 @@ use crate::checkpoint::{Checkpoint, Snapshot};
 use crate::config::{Config, Task};
 use crate::model::BACKBONE;
 use crate::report::{ResultRow, Weights};
+use crate::whole::NewFile;
 
 /// Which weights go into the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub fn package(
     };
     snapshot.write(out)?;
     let path = out.join("README.md");
-    std::fs::write(&path, card(checkpoint, config, licence))
+    std::fs::write(&path, card(checkpoint, config, average, licence))
         .map_err(|source| HubError::Write { path, source })
 }
 
@@ -51,13 +53,18 @@ pub fn write_backbone(checkpoint: &Checkpoint, path: &Path) -> Result<usize, Hub
     let all = checkpoint.weights(Weights::Raw)?;
     let backbone: HashMap<String, Tensor> =
         all.into_iter().filter(|(name, _)| name.starts_with(BACKBONE)).collect();
-    let bytes = safetensors::serialize(&backbone, None).map_err(std::io::Error::other);
-    let written = bytes.and_then(|bytes| std::fs::write(path, bytes));
-    written.map_err(|source| HubError::Write { path: path.into(), source })?;
+    let write = || {
+        let mut new = NewFile::beside(path)?;
+        let bytes = safetensors::serialize(&backbone, None).map_err(std::io::Error::other)?;
+        new.file_mut().write_all(&bytes)?;
+        new.put(path)
+    };
+    write().map_err(|source| HubError::Write { path: path.into(), source })?;
     Ok(backbone.len())
 }
 
-fn card(checkpoint: &Checkpoint, config: &Config, licence: &str) -> String {
+/// `average`: the averaged weights are in the package too.
+fn card(checkpoint: &Checkpoint, config: &Config, average: bool, licence: &str) -> String {
     let (state, model, train) = (&checkpoint.state, &config.model, &config.train);
     let task = match model.task {
         Task::Segmentation => "outlines what an expression refers to (RES)",
@@ -89,14 +96,16 @@ fn card(checkpoint: &Checkpoint, config: &Config, licence: &str) -> String {
         minutes = state.seconds / 60.0,
         hash = checkpoint.hash(Weights::Raw).unwrap_or("unknown"),
     );
+    let scores = state.scores.iter().filter(|row| row.step == state.step && (average || row.weights == Weights::Raw));
+    let scores: Vec<&ResultRow> = scores.collect();
+    if scores.is_empty() {
+        return text + "These weights were not evaluated in training.\n";
+    }
     text += "| split | weights | protocol | mIoU | oIoU | P@0.5 | P@0.9 | box accuracy |\n";
     text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
-    let last = state.scores.iter().map(|row| row.step).max();
-    for row in state.scores.iter().filter(|row| Some(row.step) == last) {
-        score(&mut text, row);
-    }
+    scores.into_iter().for_each(|row| score(&mut text, row));
     // What they were measured with, whatever `config` says by now.
-    if let (limit @ 1.., Some(_)) = (checkpoint.config.train.eval_limit, last) {
+    if let limit @ 1.. = checkpoint.config.train.eval_limit {
         text += &format!(
             "\nThese are scores of about {limit} referents of a split, or of all if it has fewer (`train.eval_limit`), in \
              whole images evenly spread over it.\n"
@@ -121,13 +130,19 @@ mod tests {
     #[test]
     fn a_card_says_what_part_of_a_split_its_scores_are_of() {
         let folder = tempfile::tempdir().expect("a folder");
-        let row = ResultRow::new((1, 9), "val", Weights::Raw, Protocol::Standard, &Scores::default());
-        for (limit, scores, said) in
-            [(0, vec![row.clone()], false), (50, vec![row], true), (50, vec![], false)]
-        {
+        let row = |step, weights| {
+            ResultRow::new((1, step), "val", weights, Protocol::Standard, &Scores::default())
+        };
+        let now = vec![row(9, Weights::Raw), row(9, Weights::Ema)];
+        for (limit, scores, said, rows) in [
+            (0, now.clone(), false, 1),
+            (50, now, true, 1),
+            (50, vec![], false, 0),
+            (51, vec![row(8, Weights::Raw)], false, 0),
+        ] {
             let mut config = Config::default();
             config.train.eval_limit = limit;
-            let state = TrainState { scores, ..TrainState::default() };
+            let state = TrainState { scores, step: 9, ..TrainState::default() };
             let snapshot = Snapshot {
                 config: &config,
                 vocabulary: &Vocabulary::build(["a red star"]),
@@ -139,8 +154,10 @@ mod tests {
             let place = folder.path().join(format!("{limit}-{}", state.scores.len()));
             snapshot.write(&place).expect("written");
             let checkpoint = Checkpoint::open(&place).expect("a checkpoint");
-            let card = card(&checkpoint, &Config::default(), "mit");
+            let card = card(&checkpoint, &Config::default(), false, "mit");
             assert_eq!(card.contains("about 50 referents"), said, "{card}");
+            assert_eq!(card.matches("| val |").count(), rows, "the scores of its own weights: {card}");
+            assert_eq!(card.contains("were not evaluated"), rows == 0, "{card}");
         }
     }
 }

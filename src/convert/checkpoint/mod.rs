@@ -159,15 +159,12 @@ pub fn convert_checkpoint(request: CheckpointRequest) -> Result<CheckpointReport
     Ok(report)
 }
 
-/// Finished epochs and the best scores. The reference counts epochs from 0 and saves the best of the
-/// epochs before.
+/// Finished epochs and the scores of these weights: the best that is there. The reference counts epochs from 0 and saves
+/// the best of the epochs before beside them, which is theirs where they have none.
 fn progress(file: &TorchFile, task: Task) -> TrainState {
     let number =
         |key| file.get(file.root(), key).and_then(|value| file.number(value)).filter(|n| n.is_finite());
-    let best = |present, before| match (number(present), number(before)) {
-        (Some(a), Some(b)) => Some(f64::max(a, b)),
-        (a, b) => a.or(b),
-    };
+    let best = |present, before| number(present).or_else(|| number(before));
     TrainState {
         epoch: number("epoch").map_or(0, |epoch| (epoch + 1.0).clamp(0.0, 1e9) as usize),
         best_det: best("d_acc", "best_d_acc").filter(|_| task != Task::Segmentation),
