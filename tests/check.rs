@@ -28,6 +28,13 @@ fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
         command.args(arguments).current_dir(folder.path());
         command
     };
+    // Hidden folders are no data; decoders skip stray bytes between the segments of a JPEG.
+    fs::create_dir(root.join("annotations/.partial-abc")).unwrap();
+    let image = root.join("images/refshapes/000000.jpg");
+    let mut bytes = fs::read(&image).unwrap();
+    let length = 2 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+    bytes.splice(2 + length..2 + length, [0; 3]);
+    fs::write(&image, bytes).unwrap();
     let done = program(&["check"]).assert().success();
     let said = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
     assert!(said.contains("nothing is missing or broken") && said.contains("20 images decoded"), "{said}");
@@ -102,13 +109,13 @@ fn a_whole_tree_has_no_problem_and_every_fault_is_found_where_it_is() {
     assert!(report.notes[0].contains("1 images are in each of train, val"), "{:?}", report.notes);
     assert!(report.notes[1].contains("no word vectors"), "{:?}", report.notes);
 
-    let done = program(&["check", "--dataset", DATASET, "--json", "problems.json"]).assert().code(1);
+    let done = program(&["check", "--dataset", DATASET, "--json", "new/problems.json"]).assert().code(1);
     let said = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
     assert!(said.contains("missing image") && said.contains("empty mask"), "{said}");
     let error = String::from_utf8_lossy(&done.get_output().stderr).into_owned();
     assert!(error.contains(&format!("{} problems", report.problems.len())), "{error}");
     let json: Value =
-        serde_json::from_slice(&fs::read(folder.path().join("problems.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(folder.path().join("new/problems.json")).unwrap()).unwrap();
     assert_eq!(json["problems"].as_array().unwrap().len(), report.problems.len());
     assert_eq!(json["problems"][0]["fault"], "annotations");
 }
@@ -158,6 +165,16 @@ fn word_vectors_must_be_those_of_the_vocabulary() {
     );
     let broken = found(b"broken");
     assert!(broken.len() == 1 && broken[0].0 == Fault::WordVectors, "{broken:?}");
+
+    // As many words, but of other data.
+    let other: Vec<String> = (0..words).map(|word| format!("word{word}")).collect();
+    let other: serde_json::Map<String, Value> =
+        other.into_iter().zip(0..).map(|(word, index)| (word, json!(index))).collect();
+    fs::write(beside.join("vocabulary.json"), Value::Object(other).to_string()).unwrap();
+    let strange = found(&vectors(words));
+    assert!(strange.len() == 1 && strange[0].0 == Fault::Vocabulary, "{strange:?}");
+    assert!(strange[0].1.contains("(100.0 %) are not in the vocabulary"), "{strange:?}");
+    fs::write(beside.join("vocabulary.json"), &vocabulary).unwrap();
 
     // None at all are missed where the table does not learn.
     fs::remove_file(beside.join("word_vectors.safetensors")).unwrap();

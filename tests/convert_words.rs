@@ -82,6 +82,15 @@ fn vectors_come_from_spacy_and_from_glove() {
         let vectors = WordVectors::read(&out.path().join("word_vectors.safetensors")).unwrap();
         assert_eq!(vectors.values()[6..], [2., -2., 0., 0., 3., -3., 1., -1., 0., 0.]);
     }
+    // A vocabulary of other data is used, being there, but not in silence.
+    let beside = folder.path().join("vocabulary.json");
+    fs::write(&beside, r#"{"PAD": 0, "UNK": 1, "CLS": 2, "ape": 3}"#).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let report = convert_vectors(folder.path(), &annotations, out.path(), Output::default()).unwrap();
+    assert!(!report.built && report.coverage.is_poor(), "{report}");
+    assert!(report.to_string().contains("WARNING: 4 of 6 words"), "{report}");
+    fs::remove_file(beside).unwrap();
+
     let cut = folder.path().join("model-3.8.0/vocab/vectors");
     let bytes = fs::read(&cut).unwrap();
     fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use partial_res::config::DataConfig;
 use partial_res::data::Dataset;
-use partial_res::shapes::{Manner, ShapesConfig, ShapesError, Summary, generate};
+use partial_res::shapes::{Manner, ShapesConfig, ShapesError, Summary, generate, made_from};
 use sha2::{Digest, Sha256};
 
 fn small(manner: Manner) -> ShapesConfig {
@@ -93,7 +93,7 @@ fn what_is_there_is_used_and_another_tree_refused() {
 
     let error = make(&ShapesConfig { seed: 8, ..small(Manner::Plus) }, root.path()).unwrap_err();
     let message = error.to_string();
-    for part in ["images/refshapes", "seed 7", "seed 8", "--out"] {
+    for part in ["images/refshapes", "seed 7", "seed 8", "--out", "--images 6 --val-images 3"] {
         assert!(message.replace('\\', "/").contains(part), "{message}");
     }
     assert_eq!(hash(root.path()), before);
@@ -101,6 +101,13 @@ fn what_is_there_is_used_and_another_tree_refused() {
     // As after a kill between the two folders: the images are kept, the annotations made.
     fs::remove_dir_all(root.path().join("annotations")).unwrap();
     assert!(!make(&small(Manner::Unc), root.path()).unwrap().reused);
+    assert_eq!(hash(root.path()), before);
+
+    // And the other way round, whatever the defaults are.
+    fs::remove_dir_all(root.path().join("images")).unwrap();
+    let made = made_from(&ShapesConfig::default(), root.path()).unwrap();
+    assert_eq!(made, small(Manner::Unc));
+    make(&made, root.path()).unwrap();
     assert_eq!(hash(root.path()), before);
 }
 

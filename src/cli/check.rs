@@ -1,19 +1,20 @@
 //! `partial-res check`: what is missing or broken in a tree of data.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 use clap::Args;
 use partial_res::config::Config;
 use partial_res::data::check::{Fault, Finding, Report, check};
-use partial_res::report::{Log, Table};
+use partial_res::report::{Log, ReportError, Table, write_whole};
 
 use super::shared::say;
 
 /// Look through annotations and images and list everything that is missing or broken
 ///
-/// Vocabularies and word vectors that don't fit each other, unusable records, boxes beyond their image,
+/// Vocabularies of other data, word vectors that don't fit them, unusable records, boxes beyond their image,
 /// empty masks and expressions, the same object and expression in train and another split, images that
 /// are missing, undecodable or of another size. Ends with exit code 1 if there is any. An image in two
 /// splits is a note, and so are an expression in two splits other than train and absent word vectors.
@@ -58,16 +59,19 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     report.notes.iter().try_for_each(|note| say(format!("note: {note}")))?;
     let seconds = start.elapsed().as_secs_f64();
     say(format!("{} images decoded in {seconds:.1} s", report.images))?;
+    match report.problems.is_empty() {
+        true => say("nothing is missing or broken")?,
+        false => say(format!("\n{}", problems(&report, args.show)).trim_end())?,
+    }
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        write_whole(path, |file| {
+            let failed = |source| ReportError::Io { path: path.clone(), source };
+            file.write_all(text.as_bytes()).map_err(failed)
+        })?;
     }
-    if report.problems.is_empty() {
-        say("nothing is missing or broken")?;
-        return Ok(());
-    }
-    say(format!("\n{}", problems(&report, args.show)).trim_end())?;
-    bail!("{} problems", report.problems.len())
+    ensure!(report.problems.is_empty(), "{} problems", report.problems.len());
+    Ok(())
 }
 
 fn files(report: &Report) -> Table {

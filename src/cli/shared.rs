@@ -19,8 +19,8 @@ use partial_res::hub::{Hub, RepositoryId};
 use partial_res::model::Network;
 use partial_res::parallel::world;
 use partial_res::report::Log;
-use partial_res::shapes;
-use partial_res::text::{Coverage, Vocabulary};
+use partial_res::shapes::{self, ShapesError};
+use partial_res::text::Vocabulary;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -74,9 +74,7 @@ pub fn say(line: impl Display) -> io::Result<()> {
 
 /// Says so where the vocabulary of a network (`who`) knows little of what is asked about a split.
 pub fn warn_of_unknown_words(dataset: &Dataset, words: &Vocabulary, who: &str, log: &Log) -> Result<()> {
-    let referents = dataset.referents().iter();
-    let expressions = referents.flat_map(|referent| referent.expressions.iter().map(String::as_str));
-    let coverage = Coverage::of(words, expressions);
+    let coverage = dataset.coverage_by(words);
     if coverage.is_poor() {
         let split = dataset.split_name();
         log.line(format!("WARNING: {split}: {coverage}; {who} reads them all as one unknown word"))?;
@@ -154,11 +152,20 @@ pub fn changed(config: &Config, sets: &[String]) -> Result<Config> {
 /// RefShapes is made when it is wanted and not there.
 pub fn make_shapes(config: &Config, log: &Log) -> Result<()> {
     let Some(wanted) = shapes::ShapesConfig::of_dataset(&config.data.dataset) else { return Ok(()) };
-    if config.data.root.join("annotations").join(&config.data.dataset).is_dir() {
+    let root = &config.data.root;
+    let annotations = root.join("annotations").join(&config.data.dataset).is_dir();
+    let elsewhere = config.data.images.contains_key(shapes::DATA_SOURCE);
+    if annotations && (elsewhere || root.join("images").join(shapes::DATA_SOURCE).is_dir()) {
         return Ok(());
     }
-    log.line(format!("making {} under {}", config.data.dataset, config.data.root.display()))?;
-    let summary = shapes::generate(&wanted, &config.data.root, &|_, _| {})?;
+    let wanted = match shapes::made_from(&wanted, root) {
+        Ok(wanted) => wanted,
+        // The user's own annotations of that name.
+        Err(ShapesError::Foreign { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    log.line(format!("making {} under {}", config.data.dataset, root.display()))?;
+    let summary = shapes::generate(&wanted, root, &|_, _| {})?;
     log.line(summary.to_string())?;
     Ok(())
 }

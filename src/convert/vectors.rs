@@ -11,7 +11,7 @@ use super::{ConvertError, Output};
 use crate::data::{Annotations, vocabulary_beside};
 use crate::formats::glove;
 use crate::formats::spacy::SpacyVectors;
-use crate::text::{Vocabulary, WordVectors};
+use crate::text::{Coverage, Vocabulary, WordVectors};
 
 /// What was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct VectorsReport {
     pub missing: Vec<String>,
     /// The vocabulary was built here.
     pub built: bool,
+    /// How much of what is asked it knows.
+    pub coverage: Coverage,
 }
 
 /// Looks up the tokens of the vocabulary of `annotations` in `source`: the folder of a spaCy model
@@ -41,14 +43,16 @@ pub fn convert_vectors(
     let (vocabulary_out, vectors_out) = (out.join(VOCABULARY), out.join(VECTORS));
     output.check(&vectors_out)?;
     let beside = vocabulary_beside(annotations)?;
+    let (usable, _) = Annotations::read_usable(annotations)?;
     let built = beside.is_none();
     let vocabulary = match beside {
         Some(vocabulary) => vocabulary,
         None => {
             output.check(&vocabulary_out)?;
-            Vocabulary::build(Annotations::read_usable(annotations)?.0.expressions())
+            Vocabulary::build(usable.expressions())
         }
     };
+    let coverage = Coverage::of(&vocabulary, usable.expressions());
     let (dim, rows) = if source.is_dir() { spacy(source, &vocabulary)? } else { text(source, &vocabulary)? };
 
     let missing = vocabulary.tokens().iter().zip(&rows).filter(|(_, row)| row.is_none());
@@ -66,7 +70,7 @@ pub fn convert_vectors(
         write_vocabulary(&vocabulary, &vocabulary_out, output)?;
     }
     write_vectors(&vectors, &vectors_out, output)?;
-    Ok(VectorsReport { folder: out.into(), dim, tokens: vocabulary.len(), missing, built })
+    Ok(VectorsReport { folder: out.into(), dim, tokens: vocabulary.len(), missing, built, coverage })
 }
 
 type Rows = (usize, Vec<Option<Vec<f32>>>);
@@ -110,7 +114,7 @@ fn text(file: &Path, vocabulary: &Vocabulary) -> Result<Rows, ConvertError> {
 
 impl fmt::Display for VectorsReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { folder, dim, tokens, missing, built } = self;
+        let Self { folder, dim, tokens, missing, built, coverage } = self;
         if *built {
             writeln!(f, "{tokens} tokens of all expressions to {}", folder.join(VOCABULARY).display())?;
         }
@@ -120,6 +124,14 @@ impl fmt::Display for VectorsReport {
             "{found} of {tokens} tokens found, vectors of {dim} numbers to {}",
             folder.join(VECTORS).display()
         )?;
-        write!(f, "{} not found, their vectors are zero: {}", missing.len(), missing.join(" "))
+        write!(f, "{} not found, their vectors are zero: {}", missing.len(), missing.join(" "))?;
+        if coverage.is_poor() {
+            write!(
+                f,
+                "\nWARNING: {coverage}: the vocabulary that lies beside the annotations is of other data; remove it to have one \
+                 built, and convert the vectors again"
+            )?;
+        }
+        Ok(())
     }
 }

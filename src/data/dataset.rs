@@ -13,7 +13,7 @@ use super::{BadRecord, DataError, Entry, words};
 use crate::config::DataConfig;
 use crate::mask::MaskError;
 use crate::random::Stream;
-use crate::text::{Vocabulary, WordVectors};
+use crate::text::{Coverage, Vocabulary, WordVectors};
 
 /// A split of an annotation file.
 #[derive(Debug)]
@@ -86,6 +86,12 @@ impl Dataset {
             self.max_words,
             fields,
         )
+    }
+
+    /// How much of what is asked a vocabulary knows.
+    pub fn coverage_by(&self, vocabulary: &Vocabulary) -> Coverage {
+        let expressions = self.referents().iter().flat_map(|referent| &referent.expressions);
+        Coverage::of(vocabulary, expressions.map(String::as_str))
     }
 
     /// The same referents with the words numbered by another vocabulary: that of a checkpoint.
@@ -285,8 +291,13 @@ pub(super) fn dataset_folder(root: &Path, dataset: &str) -> Result<PathBuf, Data
     if folder.is_dir() {
         return Ok(folder);
     }
-    let there = there_are("data sets", &parent, |entry| entry.is_dir());
+    let there = there_are("data sets", &parent, |entry| entry.is_dir() && !is_hidden(entry));
     Err(DataError::NoDataset { dataset: dataset.to_owned(), folder, there })
+}
+
+/// What is being written, and what other programs leave in folders, is no data.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// "there are …" or "there are none", for messages.

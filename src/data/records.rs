@@ -16,13 +16,16 @@ pub(super) struct Unexpected {
 /// Splits in the order of the file.
 pub(super) fn locate(text: &str) -> Result<Vec<Split>, Unexpected> {
     let mut cursor = Cursor { text: text.as_bytes(), at: 0 };
-    let mut splits = Vec::new();
+    let mut splits: Vec<Split> = Vec::new();
     cursor.expect(b'{')?;
     while cursor.another(b'}', splits.is_empty())? {
         let from = cursor.at;
         let key = cursor.value()?;
-        let name = serde_json::from_str(&text[key])
+        let name: String = serde_json::from_str(&text[key])
             .map_err(|_| Unexpected { at: from, found: "a key that is no string".to_owned() })?;
+        if splits.iter().any(|(split, _)| *split == name) {
+            return Err(Unexpected { at: from, found: format!("the split `{name}` for the second time") });
+        }
         cursor.expect(b':')?;
         cursor.expect(b'[')?;
         let mut records = Vec::new();
@@ -182,6 +185,7 @@ mod tests {
             ("{\"a\": [3]} x", 11),
             ("{\"a\": [3,]}", 9),
             ("{\"a\" [3]}", 5),
+            ("{\"a\": [3], \"b\": [], \"a\": [4]}", 20),
         ] {
             assert_eq!(locate(text).unwrap_err().at, at, "{text}");
         }

@@ -9,10 +9,11 @@ pub enum ShapesError {
     #[error("{field} is {found}, expected {expected}")]
     Config { field: &'static str, found: usize, expected: &'static str },
     #[error(
-        "{path} holds another RefShapes (it has {found}, asked for was {asked}); \
-         choose another --out, or delete that folder to have it made anew"
+        "{path} holds another RefShapes (it has {found}, asked for was {asked}). All manners share the images: add one to \
+         these with `partial-res shapes --out … --manner … {arguments}`, choose another folder (--out, data.root), or remove \
+         images/refshapes and every annotations/refshapes-* to have all made anew"
     )]
-    OtherTree { path: PathBuf, found: String, asked: String },
+    OtherTree { path: PathBuf, found: String, asked: String, arguments: String },
     #[error(
         "{path} is there, but was not made by this program ({reason}); choose another --out, or move it away"
     )]

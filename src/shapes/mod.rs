@@ -21,6 +21,7 @@ mod object;
 mod record;
 mod render;
 mod scene;
+mod scratch;
 mod sheet;
 mod split;
 mod summary;
@@ -35,7 +36,7 @@ pub use record::DATA_SOURCE;
 pub use sheet::contact_sheet;
 pub use split::Split;
 pub use summary::{SplitSummary, Summary};
-pub use tree::generate;
+pub use tree::{generate, made_from};
 
 /// Which RefShapes to make.
 #[derive(Clone, Debug, PartialEq, Eq)]

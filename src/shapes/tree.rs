@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::manner::Manner;
 use super::record::{DATA_SOURCE, Drawing, Record};
+use super::scratch::NewFolder;
 use super::split::Split;
 use super::summary::{SplitSummary, Summary};
 use super::{ShapesConfig, ShapesError, wording};
-use crate::whole::{folder_beside, readable_by_all};
 
 /// Raised whenever the same configuration gives other bytes.
 const VERSION: u32 = 1;
@@ -80,6 +80,8 @@ pub fn generate(
             return Ok(Summary::new(config, found.splits, true));
         }
     }
+    let new_folder =
+        |target| NewFolder::beside(target).map_err(|source| ShapesError::Io { path: target.into(), source });
     let image_folder = if images_there { None } else { Some(new_folder(&images)?) };
     let drawings = draw_all(config, image_folder.as_ref().map(|folder| folder.path()), progress)?;
     if let Some(folder) = image_folder {
@@ -152,6 +154,18 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ShapesError> {
     file.write_all(b"\n").and_then(|()| file.flush()).map_err(io)
 }
 
+/// What the data set `config.dataset()` in `root` was made from; `config` where it isn't there.
+pub fn made_from(config: &ShapesConfig, root: &Path) -> Result<ShapesConfig, ShapesError> {
+    let found = read_stamp::<AnnotationStamp>(&root.join("annotations").join(config.dataset()))?;
+    Ok(found.map_or_else(
+        || config.clone(),
+        |AnnotationStamp { manner, made_from, .. }| {
+            let ImageStamp { seed, size, images, val_images, test_images, .. } = made_from;
+            ShapesConfig { manner, images, val_images, test_images, size, seed }
+        },
+    ))
+}
+
 /// The stamp of a folder, `None` where there is no folder.
 fn read_stamp<T: DeserializeOwned>(folder: &Path) -> Result<Option<T>, ShapesError> {
     if !folder.exists() {
@@ -184,28 +198,18 @@ fn same(folder: &Path, found: &ImageStamp, asked: &ImageStamp) -> Result<(), Sha
     ];
     let differing = || pairs.iter().filter(|(_, found, asked)| found != asked);
     let list = |values: Vec<String>| values.join(", ");
+    let ImageStamp { seed, size, images, val_images, test_images, .. } = *found;
     Err(ShapesError::OtherTree {
         path: folder.into(),
+        arguments: format!(
+            "--images {images} --val-images {val_images} --test-images {test_images} --size {size} --seed {seed}"
+        ),
         found: list(differing().map(|(name, found, _)| format!("{name} {found}")).collect()),
         asked: list(differing().map(|(name, _, asked)| format!("{name} {asked}")).collect()),
     })
 }
 
-fn new_folder(target: &Path) -> Result<tempfile::TempDir, ShapesError> {
-    folder_beside(target).map_err(|source| ShapesError::Io { path: target.into(), source })
-}
-
 /// Renames the finished folder. `false`: another process was first.
-fn put_in_place(folder: tempfile::TempDir, target: &Path) -> Result<bool, ShapesError> {
-    let io = |source| ShapesError::Io { path: target.into(), source };
-    readable_by_all(folder.path()).map_err(io)?;
-    match fs::rename(folder.path(), target) {
-        Ok(()) => {
-            // Its path is gone: nothing is left to delete.
-            let _ = folder.keep();
-            Ok(true)
-        }
-        Err(_) if target.exists() => Ok(false),
-        Err(source) => Err(io(source)),
-    }
+fn put_in_place(folder: NewFolder, target: &Path) -> Result<bool, ShapesError> {
+    folder.put(target).map_err(|source| ShapesError::Io { path: target.into(), source })
 }

@@ -23,6 +23,9 @@ const RANDOM_BACKBONE: &str = "WARNING: the first modules of the backbone are ra
 const RANDOM_WORDS: &str = "WARNING: the word table is random and frozen: no word vectors lie beside the \
     annotations, and no checkpoint to begin from has the same vocabulary; `cargo convert vectors` makes them";
 
+const OTHER_WORDS: &str = "the network reads them all as one unknown word. The vocabulary beside the annotations \
+    is of other data; without it one is built from them";
+
 impl Trainer {
     /// A new training in `run`. With `train.finetune_from` it begins from that checkpoint's
     /// `weights` (the reference takes the raw ones), else from `train.backbone` and the word
@@ -36,6 +39,12 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         let (train, val) = datasets(&config, None)?;
         let log = if world().is_root() { log.with_file(&run.log())? } else { log };
+        for split in [&train, &val] {
+            let coverage = split.coverage_by(split.vocabulary());
+            if coverage.is_poor() {
+                log.line(format!("WARNING: {}: {coverage}; {OTHER_WORDS}", split.split_name()))?;
+            }
+        }
         let trainer =
             Self::assemble(config, run, train, val, device, log, |config, train, parameters, log| {
                 let mut random_words = !config.model.language.trainable_words;

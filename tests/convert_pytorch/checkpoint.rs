@@ -91,7 +91,7 @@ fn goes_on(config: impl Fn(&Path) -> Config) {
     let converted = Checkpoint::open(&out).unwrap();
     assert_eq!(converted.vocabulary, first.vocabulary);
     assert_eq!(converted.config, first.config);
-    assert_eq!((converted.state.best_segm, converted.state.best_det), (Some(31.5), None));
+    assert_eq!((converted.state.best_segm, converted.state.best_det), (Some(30.0), None));
     assert_eq!((converted.state.epoch, converted.state.step), (1, first.state.step));
     assert!(end(&out).tensors == end(&first.folder).tensors);
     let best = Checkpoint::open(&out.join("checkpoints/segm_best")).unwrap();
@@ -101,6 +101,8 @@ fn goes_on(config: impl Fn(&Path) -> Config) {
         resume(run).run(&|_| false).unwrap();
     }
     assert!(Checkpoint::open(&out).unwrap().state.step > converted.state.step);
+    let best = Checkpoint::open(&out.join("checkpoints/segm_best")).unwrap();
+    assert_eq!(best.state.step, converted.state.step, "the best score of the original is not beaten");
     assert!(end(&out).tensors == end(&ours).tensors);
 
     let again = convert_checkpoint(request.clone()).unwrap_err();

@@ -7,9 +7,9 @@ use super::images::Uses;
 use super::records::{self, Named};
 use super::{Counts, Fault, Finding, Report};
 use crate::config::Config;
-use crate::data::dataset::{INSTANCES, dataset_folder};
+use crate::data::dataset::{INSTANCES, dataset_folder, is_hidden};
 use crate::data::{Annotations, DataError, ImageFiles, words};
-use crate::text::Vocabulary;
+use crate::text::{Coverage, Vocabulary};
 
 const NO_VECTORS: &str = "no word vectors (word_vectors.safetensors or word_emb.npz): where the word table is frozen \
     (model.language.trainable_words=false) it would be random; `cargo convert vectors` makes them";
@@ -21,7 +21,8 @@ pub(super) fn folders(root: &Path, dataset: Option<&str>) -> Result<Vec<PathBuf>
     }
     let parent = root.join("annotations");
     let entries = std::fs::read_dir(&parent).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let folder = |path: &PathBuf| path.is_dir() && !is_hidden(path);
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(folder).collect();
     folders.sort();
     if folders.is_empty() {
         return Err(DataError::NoData { folder: parent });
@@ -45,7 +46,7 @@ pub(super) fn look_through(
     let dataset = folder.file_name().unwrap_or_default().to_string_lossy();
     let files = ImageFiles::new(&root.join("images"), &dataset, &config.data.images);
     let mut known: HashSet<String> = HashSet::new();
-    let mut built = None;
+    let mut expressions = None;
     for path in annotation_files(folder) {
         let (annotations, bad) = match Annotations::read_usable(&path) {
             Ok((annotations, bad)) => {
@@ -60,7 +61,10 @@ pub(super) fn look_through(
             }
         };
         if path == whole {
-            built = bad.is_empty().then(|| Vocabulary::build(annotations.expressions()));
+            expressions = Some(Expressions {
+                all: annotations.expressions().map(str::to_owned).collect(),
+                of_all_records: bad.is_empty(),
+            });
             report.notes.extend(shared_images(&annotations, &files));
             for split in annotations.splits() {
                 known.extend(annotations.records(split).into_iter().flatten().map(str::to_owned));
@@ -68,15 +72,44 @@ pub(super) fn look_through(
         }
         report.files.push(counts(&annotations));
     }
-    check_words(&whole, built, config, report);
+    check_words(&whole, expressions.as_ref(), config, report);
+}
+
+/// What is asked in a whole file.
+struct Expressions {
+    all: Vec<String>,
+    /// None of them is in a record that can't be used.
+    of_all_records: bool,
+}
+
+impl Expressions {
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(String::as_str)
+    }
 }
 
 /// The vocabulary and the word vectors beside `whole`; without a vocabulary, training takes the one that
-/// is `built` from a whole file.
-fn check_words(whole: &Path, built: Option<Vocabulary>, config: &Config, report: &mut Report) {
+/// is built from a whole file.
+fn check_words(whole: &Path, expressions: Option<&Expressions>, config: &Config, report: &mut Report) {
     let folder = whole.parent().unwrap_or(whole);
     let vocabulary = match words::vocabulary(whole) {
-        Ok(vocabulary) => vocabulary.or(built),
+        Ok(Some(vocabulary)) => {
+            let coverage = expressions.map(|asked| Coverage::of(&vocabulary, asked.iter()));
+            match coverage {
+                Some(coverage) if coverage.is_poor() => {
+                    let found = format!(
+                        "{coverage}; it is of other data: remove it and the word vectors to have them made anew"
+                    );
+                    report.problems.push(Finding::of_file(Fault::Vocabulary, folder, found));
+                }
+                Some(coverage) if coverage.unknown > 0 => {
+                    report.notes.push(format!("{}: {coverage}", folder.display()));
+                }
+                _ => {}
+            }
+            Some(vocabulary)
+        }
+        Ok(None) => expressions.filter(|all| all.of_all_records).map(|all| Vocabulary::build(all.iter())),
         Err(error) => {
             report.problems.push(Finding::of_file(Fault::Vocabulary, folder, error));
             None

@@ -109,5 +109,6 @@ fn is_cut_off(bytes: &[u8]) -> bool {
             _ => rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default(),
         };
     }
-    true
+    // Stray bytes between segments, which decoders skip.
+    !rest.windows(2).any(|pair| pair == END)
 }

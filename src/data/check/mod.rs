@@ -19,7 +19,7 @@ use images::Uses;
 pub enum Fault {
     /// An annotation file that is missing or can't be read.
     Annotations,
-    /// A vocabulary that can't be read.
+    /// A vocabulary that can't be read, or is of other data.
     Vocabulary,
     /// Word vectors that can't be read, or not one for each word.
     WordVectors,
