@@ -9,7 +9,7 @@ use candle_core::Tensor;
 
 use super::HubError;
 use crate::checkpoint::{Checkpoint, Snapshot};
-use crate::config::{Config, Task};
+use crate::config::{Config, Task, Transform};
 use crate::model::BACKBONE;
 use crate::report::{ResultRow, Weights};
 use crate::whole::NewFile;
@@ -77,10 +77,19 @@ fn card(checkpoint: &Checkpoint, config: &Config, average: bool, licence: &str) 
         (None, Some(path)) => format!("from the backbone {}", path.display()),
         (None, None) => "from random weights".to_owned(),
     };
+    // A labeller must be shown where to look.
+    let commands = match config.data.train_transform {
+        Transform::CloseUp => {
+            "partial-res label --checkpoint .\npartial-res eval --checkpoint FINDER --second-look ."
+        }
+        Transform::Resize | Transform::Jitter => {
+            "partial-res predict --checkpoint . --image IMAGE --expression \"…\"\npartial-res eval --checkpoint ."
+        }
+    };
     let mut text = format!(
         "---\nlicense: {licence}\npipeline_tag: image-segmentation\ntags: [referring-expression-segmentation]\n---\n\n\
          # {variant} on {dataset}\n\nA model that {task}, trained by Partial-RES in Rust, {program}.\n\n\
-         ```sh\npartial-res predict --checkpoint . --image IMAGE --expression \"…\"\npartial-res eval --checkpoint .\n```\n\n\
+         ```sh\n{commands}\n```\n\n\
          ## Where it comes from\n\n\
          - data: `{dataset}`, annotations `{annotations}`, images of {size} pixels\n\
          - {start}; seed {seed}, {epochs} epochs, {step} steps, {minutes:.0} minutes\n\
