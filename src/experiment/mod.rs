@@ -12,10 +12,13 @@
 
 mod error;
 mod make;
+mod networks;
+mod origin;
 mod outcome;
 mod plan;
 mod probe;
 mod recipe;
+mod refusals;
 mod run;
 mod settings;
 mod source;
@@ -27,6 +30,7 @@ mod work;
 
 pub use error::ExperimentError;
 pub use make::{Made, Workplace};
+pub use origin::{Given, GivenContent, Origin};
 pub use outcome::{Done, LabelQuality, Outcome, SplitScores, Trained};
 pub use plan::Plan;
 pub use probe::rows_per_second;
@@ -37,6 +41,5 @@ pub use step::{CODE, Step, in_order};
 pub use store::{Claim, State, StepStore};
 pub use summary::{Summary, SummaryRow};
 pub use work::{
-    Annotated, Asked, ByQuality, Evaluation, Kind, LabelMethod, Labels, Origin, Picking, Sampling, Training,
-    Work,
+    Annotated, Asked, ByQuality, Evaluation, Kind, LabelMethod, Labels, Picking, Sampling, Training, Work,
 };
