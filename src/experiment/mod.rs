@@ -35,6 +35,7 @@ pub use outcome::{Done, LabelQuality, Outcome, SplitScores, Trained};
 pub use plan::Plan;
 pub use probe::rows_per_second;
 pub use recipe::{Arm, Rec, Recipe, Supervision, labeller_config};
+pub use refusals::check_outlines;
 pub use run::Ran;
 pub use source::{Content, DataSource};
 pub use step::{CODE, Step, in_order};

@@ -52,8 +52,6 @@ impl Rec {
             let [rec, res] = [&config, res].map(|config| config.data.dataset.clone());
             return Err(ExperimentError::OtherData { rec, res });
         }
-        // What is said about the data of outlines holds here too.
-        own_annotations("outlines", res)?;
         own_annotations("REC", &config)?;
         if let Some(path) = &config.train.finetune_from {
             return Err(ExperimentError::RecFinetuned { found: path.display().to_string() });
@@ -108,11 +106,11 @@ impl Recipe {
     /// `second_look`: scored are outlines by a labeller, in close-ups of what the model finds. It learns from the
     /// same masks: the sample, or all.
     pub fn arm(&self, supervision: Supervision, second_look: bool) -> Result<Arm, ExperimentError> {
-        if self.res.model.task == Task::Detection || (supervision == Supervision::Boxes && !second_look) {
+        self.check()?;
+        if supervision == Supervision::Boxes && !second_look {
             let task = "detection".to_owned();
             return Err(ExperimentError::NotOutlines { task });
         }
-        self.check()?;
         let sample = || {
             let (source, seed) = (Arc::clone(&self.source), self.seed);
             match self.ratio {

@@ -2,17 +2,25 @@
 
 use super::work::LabelMethod;
 use super::{ExperimentError, Recipe};
-use crate::config::{Config, Transform};
+use crate::config::{Config, Task, Transform};
 use crate::data::INSTANCES;
 use crate::pseudo::LEAST_EXAMPLES;
+
+/// Whether a configuration can be the one of the trainings of outlines.
+pub fn check_outlines(res: &Config) -> Result<(), ExperimentError> {
+    if res.model.task == Task::Detection {
+        return Err(ExperimentError::NotOutlines { task: "detection".to_owned() });
+    }
+    if res.data.train_transform == Transform::CloseUp {
+        return Err(ExperimentError::OutlinesCloseUp);
+    }
+    own_annotations("outlines", res)
+}
 
 impl Recipe {
     /// Refuses settings that would have no effect, or scores that would not be what they are called.
     pub(super) fn check(&self) -> Result<(), ExperimentError> {
-        if self.res.data.train_transform == Transform::CloseUp {
-            return Err(ExperimentError::OutlinesCloseUp);
-        }
-        own_annotations("outlines", &self.res)?;
+        check_outlines(&self.res)?;
         own_annotations("the labeller", &self.labeller)?;
         let [found, expected] = [&self.labeller, &self.res].map(|config| &config.train.finetune_from);
         if found == expected {
