@@ -56,8 +56,19 @@ fn run(folder: &Path, arguments: &[&str]) -> Result<String, String> {
 const PIPELINE: [&str; 8] =
     ["pipeline", "res.toml", "--rec-config", "rec.toml", "--ratio", "20", "--full", "--store"];
 
+fn run_pipeline(folder: &Path, store: &str, more: &[&str]) -> Result<String, String> {
+    run(folder, &[&PIPELINE[..], &[store], more].concat())
+}
+
 fn pipeline(folder: &Path, store: &str, more: &[&str]) -> String {
-    run(folder, &[&PIPELINE[..], &[store], more].concat()).unwrap()
+    run_pipeline(folder, store, more).unwrap()
+}
+
+/// The folders of the steps of a kind.
+fn steps_of(store: &Path, kind: &str) -> Vec<PathBuf> {
+    let steps = fs::read_dir(store.join("steps")).into_iter().flatten().flatten();
+    let is_it = |step: &fs::DirEntry| step.file_name().to_string_lossy().starts_with(&format!("{kind}-"));
+    steps.filter(is_it).map(|step| step.path()).collect()
 }
 
 /// When each finished step was marked as such, by the name of its folder.
@@ -156,11 +167,42 @@ fn the_pipeline_is_made_once_and_repeats_what_a_change_reaches() {
         child.wait().unwrap();
         assert!(finished(&folder.join("killed")).len() < all.len());
     }
+    // The second time between the two renames that replace a checkpoint.
+    let begun =
+        steps_of(&folder.join("killed"), "res").into_iter().find(|step| !step.join("done.json").exists());
+    let run = begun.unwrap().join("run");
+    let latest = fs::read_to_string(run.join("checkpoints/latest")).unwrap().trim().to_owned();
+    let aside = run.join("checkpoints/.partial-killed");
+    fs::create_dir_all(&aside).unwrap();
+    fs::rename(run.join("checkpoints").join(&latest), aside.join(&latest)).unwrap();
     pipeline(folder, "killed", &[]);
+    let log = fs::read_to_string(run.join("log.txt")).unwrap();
+    let resumed = log.lines().find(|line| line.contains("resumed from")).unwrap();
+    assert!(resumed.contains(&format!("{latest}: ")), "{resumed}");
     let read = |store: &str| fs::read_to_string(folder.join(store).join("res-20-6666/results.json")).unwrap();
     let again = pipeline(folder, "store", &[]);
     assert!(again.contains("after RPP") && read("killed") == read("store"));
     assert!(finished(&folder.join("killed")).keys().eq(first.keys()));
+
+    // An older checkpoint of REC is no beginning where its last one is damaged.
+    let checkpoints = steps_of(&folder.join("killed"), "rec")[0].join("run/checkpoints");
+    fs::create_dir(checkpoints.join("step-1")).unwrap();
+    for file in fs::read_dir(checkpoints.join("step-6")).unwrap().flatten() {
+        fs::copy(file.path(), checkpoints.join("step-1").join(file.file_name())).unwrap();
+    }
+    fs::write(checkpoints.join("step-6/model.safetensors"), "").unwrap();
+    let error = run_pipeline(folder, "killed", &["--threshold", "0.6"]).unwrap_err();
+    assert!(error.contains("step-6 is damaged") && error.contains("remove the folder"), "{error}");
+
+    // Annotations that change meanwhile: what was made is not kept under the key of the old ones.
+    let child = program(folder, &[&PIPELINE[..], &["edited"]].concat()).spawn().unwrap();
+    let saved = |step: &PathBuf| step.join("run/checkpoints/latest").exists();
+    wait_for("checkpoint", || steps_of(&folder.join("edited"), "res").iter().any(saved));
+    let annotations = folder.join("data/annotations/refshapes-unc/instances.json");
+    fs::write(&annotations, fs::read_to_string(&annotations).unwrap() + " ").unwrap();
+    let error = finish(child).unwrap_err();
+    assert!(error.contains("instances.json changed since the plan was made"), "{error}");
+    assert_eq!(kinds(finished(&folder.join("edited")).keys()), ["rec", "sample"]);
 }
 
 #[test]
@@ -179,6 +221,23 @@ fn mistakes_in_an_experiment_are_named() {
     let error =
         run(folder, &["pipeline", "res.toml", "--rec-config", "res.toml", "--ratio", "5"]).unwrap_err();
     assert!(error.contains("step 1 says boxes"), "{error}");
+    let plan = ["pipeline", "res.toml", "--rec-config", "rec.toml", "--ratio", "5", "--dry-run"];
+    for (more, expected) in [
+        (
+            ["--set-rec", "train.finetune_from=x"],
+            "train.finetune_from = x, but here REC is trained from nothing",
+        ),
+        (["--set", "data.train_annotations=some.json"], "outlines has data.train_annotations = some.json"),
+        (["--set-rec", "data.train_annotations=some.json"], "REC has data.train_annotations = some.json"),
+        (["--set", "data.train_transform=close-up"], "would be scored with the true boxes given"),
+        (
+            ["--set-labeller", "train.finetune_from=x"],
+            "labeller has train.finetune_from = x, that of outlines none",
+        ),
+    ] {
+        let error = run(folder, &[&plan[..], &more, &["--second-look"]].concat()).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
     let splits = "data.test_splits=[\"val\", \"exam\"]";
     let error = run(
         folder,
@@ -223,6 +282,13 @@ fn two_processes_fill_one_table() {
     let error = run(folder, &[&table[..], &["--only", "some"]].concat()).unwrap_err();
     assert!(error.contains("no cell is named some; the rows are few, rpp, all, ours, twice"), "{error}");
 
+    let error = run(folder, &[&table[..], &["--set", "train.finetune_from=x"]].concat()).unwrap_err();
+    assert!(error.contains("begin with the checkpoint that its `rec` names"), "{error}");
+    fs::write(folder.join("page.md"), "without marks").unwrap();
+    let error = run(folder, &[&table[..], &["--out", "page"]].concat()).unwrap_err();
+    assert!(error.contains("page.md: the table has no place in it"), "{error}");
+    assert!(!folder.join("store/steps").exists(), "said before anything is made");
+
     run(folder, &[&table[..], &["--only", "few/1"]].concat()).unwrap();
     let page = fs::read_to_string(folder.join("store/table.md")).unwrap();
     assert!(page.contains("6 cells are missing: few/2, rpp/1, rpp/2, all/1, ours/1, twice/1."), "{page}");
@@ -257,6 +323,19 @@ fn two_processes_fill_one_table() {
     fs::remove_file(folder.join("store/table.md")).unwrap();
     run(folder, &[&table[..], &["--render"]].concat()).unwrap();
     assert_eq!(fs::read_to_string(folder.join("store/table.md")).unwrap(), page);
+    // With other settings rows lack their cells: the ratio shows in them, the rest in the keys of their steps.
+    let text = fs::read_to_string(folder.join("table.toml")).unwrap();
+    let missing = |text: String, more: &str| {
+        fs::write(folder.join("changed.toml"), text).unwrap();
+        let changed = ["table", "changed.toml", "--store", "store", more];
+        run(folder, &changed).unwrap();
+        let page = fs::read_to_string(folder.join("store/table.md")).unwrap();
+        page.lines().rfind(|line| line.contains("missing")).unwrap().to_owned()
+    };
+    let other_ratio = text.replacen("ratio = 20", "ratio = 40", 1);
+    assert_eq!(missing(other_ratio, "--render"), "2 cells are missing: few/1, few/2.");
+    let other_threshold = text.replace("method = \"rpp\"", "method = \"rpp\"\nthreshold = 0.5");
+    assert_eq!(missing(other_threshold, "--only=few/1"), "2 cells are missing: rpp/1, rpp/2.");
     // Whoever has the rows need not have the steps.
     run(folder, &["table", "table.toml", "--store", "other", "--out", "store/table"]).unwrap();
     assert!(

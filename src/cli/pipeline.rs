@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use partial_res::config::Config;
 use partial_res::experiment::{
     Arm, ByQuality, DataSource, LabelMethod, Origin, Plan, Ran, Rec, Recipe, StepStore, Summary, SummaryRow,
-    Supervision, Workplace, labeller_config, rows_per_second,
+    Supervision, Workplace, check_outlines, labeller_config, rows_per_second,
 };
 use partial_res::pseudo::{Asked, Masks};
 use partial_res::report::Log;
@@ -53,8 +53,8 @@ pub struct PipelineArgs {
     /// Train REC with this configuration [default: the one in rec/ that is named like CONFIG]
     #[arg(long, value_name = "CONFIG", conflicts_with = "rec")]
     rec_config: Option<String>,
-    /// Change a key of the REC training; data.* of --set holds for it too, and its data set, root and images are
-    /// those of CONFIG
+    /// Change a key of the REC training, which begins from nothing; data.* of --set holds for it too, and its data
+    /// set, root and images are those of CONFIG
     #[arg(long = "set-rec", value_name = "KEY=VALUE")]
     sets_rec: Vec<String>,
     /// How labels are made; several, comma-separated, to compare
@@ -121,6 +121,7 @@ pub fn run(args: &PipelineArgs) -> Result<()> {
     let (quality, threshold) = limits(args.quality, args.threshold)?;
     let log = Log::stdout();
     let res = args.config.load()?;
+    check_outlines(&res)?;
     let device = args.device.open(&log)?;
     make_shapes(&res, &log)?;
     let seed = args.seed.unwrap_or(res.train.seed);

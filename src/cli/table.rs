@@ -37,7 +37,8 @@ pub struct TableArgs {
     /// List the cells in their order and how far they are, and stop
     #[arg(long)]
     list: bool,
-    /// Draw the page and the pictures from the CSV files, and stop
+    /// Draw the page and the pictures from the CSV files, and stop; rows of another data set, method or share of masks
+    /// than the table says count as missing, other settings are not looked at
     #[arg(long, conflicts_with = "list")]
     render: bool,
     #[command(flatten)]
@@ -56,7 +57,7 @@ pub fn run(args: &TableArgs) -> Result<()> {
             cells.display(),
             results.folder.display()
         );
-        return Ok(say(render(&file, &results)?.display())?);
+        return Ok(say(render(&file, &results, None)?.display())?);
     }
     for row in &file.rows {
         make_shapes(&file.config_of(row, &args.sets)?, &log)?;
@@ -82,11 +83,10 @@ pub fn run(args: &TableArgs) -> Result<()> {
     // Compared cells may both be there although only one is wanted now.
     let every = cells(&file, &args.sets, &[])?;
     let judged = judge_labels(&file, &every, &store, &results)?;
+    // The page as it is now; better known before cells are made that it has no place for them.
+    let page = render(&file, &results, Some(&every))?;
     if judged > 0 {
-        log.line(format!(
-            "labels of {judged} pairs of cells measured: {}",
-            render(&file, &results)?.display()
-        ))?;
+        log.line(format!("labels of {judged} pairs of cells measured: {}", page.display()))?;
     }
     let device = args.device.open(&log)?;
     let stop = signals()?;
@@ -98,7 +98,7 @@ pub fn run(args: &TableArgs) -> Result<()> {
     log.line(format!("{} cells, {} steps, {done} done{other}", wanted.len(), all.len()))?;
     let filled = fill(&wanted, &place, &results, &|cell| {
         judge_labels(&file, &every, &store, &results)?;
-        let page = render(&file, &results)?;
+        let page = render(&file, &results, Some(&every))?;
         Ok(log.line(format!("cell {} is done: {}", cell.name(), page.display()))?)
     })?;
     if filled == Filled::Stopped {

@@ -39,8 +39,36 @@ pub enum ExperimentError {
     #[error("{path} can't be read ({problem}); remove the folder {}, its step is then made anew", folder(path).display())]
     Step { path: PathBuf, problem: String },
 
+    #[error(
+        "{what} changed since the plan was made, and with it what a step with the planned key would hold; start the command again"
+    )]
+    Changed { what: String },
+
     #[error("the pipeline trains outlines, this configuration has model.task = {task}; take one of res/…")]
     NotOutlines { task: String },
+
+    #[error(
+        "the configuration of outlines has data.train_transform = close-up, and would be scored with the true boxes given; take one of res/…. A labeller of close-ups is made with --labeller close-up"
+    )]
+    OutlinesCloseUp,
+
+    #[error(
+        "the configuration of {of} has data.train_annotations = {found}, expected instances.json: what a step learns from is what other steps make of it; leave it out, or train with `train`"
+    )]
+    OwnAnnotations { of: &'static str, found: String },
+
+    #[error(
+        "the configuration of REC has train.finetune_from = {found}, but here REC is trained from nothing; leave it out, or train REC with `train` and name its checkpoint with --rec"
+    )]
+    RecFinetuned { found: String },
+
+    #[error(
+        "the configuration of the labeller has train.finetune_from = {found}, that of outlines {expected}; all begin with the same model of step 1: leave it out, and name that one with --rec"
+    )]
+    LabellerFinetuned { found: String, expected: String },
+
+    #[error("`{set}`: all cells of a table begin with the checkpoint that its `rec` names; change that one")]
+    CellFinetuned { set: String },
 
     #[error(
         "step 1 says boxes, the configuration of REC has another model.task; name one of rec/… with --rec-config, or a checkpoint with --rec"

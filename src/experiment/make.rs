@@ -1,24 +1,23 @@
 //! Making one step.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
 
+use super::origin::Origin;
 use super::source::TRAIN;
 use super::step::CODE;
 use super::store::{Claim, PREDICTIONS, StepStore, write_text};
 use super::work::{
-    Annotated, Asked, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
-    best_weights,
+    Annotated, Evaluation, LabelMethod, Labels, Picking, Sampling, Training, Work, best_weights,
 };
 use super::{Done, ExperimentError, LabelQuality, Outcome, SplitScores, Step, Trained};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::{Config, Task};
 use crate::data::{Annotations, Dataset, INSTANCES};
 use crate::eval::{EvalError, EvalOptions, Look, Mark, SplitReport, evaluate};
-use crate::model::Network;
 use crate::pseudo::{
     Criterion, Judge, Labelling, PickOptions, Picked, Predictions, PseudoError, SampleOptions, label, pick,
     pick_file, sample_into, usual_batch_size,
@@ -64,6 +63,7 @@ impl Workplace<'_> {
             return Ok(Made::Stopped);
         }
         self.log.line(format!("{title}: {}", claim.folder.display()))?;
+        step.work.source().check()?;
         let started = Instant::now();
         let made = match &step.work {
             Work::Train(training) => self.train(training, &claim)?,
@@ -73,6 +73,8 @@ impl Workplace<'_> {
             Work::Evaluate(evaluation) => self.evaluate(evaluation, &claim)?,
         };
         let Some((outcome, seconds)) = made else { return Ok(Made::Stopped) };
+        // It was read in between.
+        step.work.source().check()?;
         let seconds = seconds.unwrap_or(started.elapsed().as_secs_f64());
         let done = Done { seconds, code: Some(CODE.to_owned()), outcome };
         claim.finish(&done)?;
@@ -88,6 +90,7 @@ impl Workplace<'_> {
                 if folder.exists() {
                     std::fs::remove_dir_all(&folder).map_err(ExperimentError::io(&folder))?;
                 }
+                self.check_beginning(training)?;
                 let run = RunFolder::at(folder, &config)?;
                 Trainer::begin(config, run, Weights::Raw, self.device, Log::bars())?
             }
@@ -112,6 +115,8 @@ impl Workplace<'_> {
         if !folder.join("checkpoints/latest").exists() {
             return Ok(None);
         }
+        // A kill may have left the newest one beside its place.
+        RunFolder::mend(folder)?;
         let resumed = Checkpoint::open(folder).map_err(TrainError::from).and_then(|mut checkpoint| {
             checkpoint.config = config.clone();
             Trainer::resume(&checkpoint, self.device, Log::bars())
@@ -131,18 +136,6 @@ impl Workplace<'_> {
         }
     }
 
-    /// The last checkpoint of a finished training, and no other.
-    fn trained(&self, step: &Step) -> Result<Checkpoint, ExperimentError> {
-        let checkpoint = Checkpoint::open(&self.run_of(step))?;
-        match checkpoint.warnings.first() {
-            None => Ok(checkpoint),
-            Some(warning) => {
-                let path = self.store.folder(step).join("run");
-                Err(ExperimentError::Step { path, problem: warning.to_string() })
-            }
-        }
-    }
-
     /// The configuration of a training with the places of its inputs.
     fn resolved(&self, training: &Training) -> Config {
         let mut config = training.config.clone();
@@ -151,16 +144,12 @@ impl Workplace<'_> {
             Annotated::Some(step) => self.store.annotations_of(step).display().to_string(),
         };
         config.train.finetune_from = training.from.as_ref().map(|from| match from {
-            Origin::Given { path, .. } => path.clone(),
+            Origin::Given(given) => given.folder.clone(),
             Origin::Made(step) => self.run_of(step),
         });
         // Nothing here needs more than the last one, and the best one as it comes.
         config.train.keep = 1;
         config
-    }
-
-    fn run_of(&self, step: &Step) -> PathBuf {
-        self.store.folder(step).join("run")
     }
 
     fn label(&self, labels: &Labels, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {
@@ -207,15 +196,6 @@ impl Workplace<'_> {
         let picked = pick(&all, &labelled, &predictions, &out, &options)?;
         write_text(&claim.folder.join(VERDICTS), &verdicts(&picked))?;
         Ok((Outcome::Picked(quality(&picked)), None))
-    }
-
-    fn asked(&self, asked: &Asked) -> Result<(Checkpoint, Network), ExperimentError> {
-        let checkpoint = match &asked.network {
-            Origin::Given { path, .. } => Checkpoint::open(path)?,
-            Origin::Made(step) => self.trained(step)?,
-        };
-        let network = checkpoint.network(asked.weights, self.device)?;
-        Ok((checkpoint, network))
     }
 
     fn evaluate(&self, evaluation: &Evaluation, claim: &Claim) -> Result<Option<Gained>, ExperimentError> {

@@ -12,10 +12,13 @@
 
 mod error;
 mod make;
+mod networks;
+mod origin;
 mod outcome;
 mod plan;
 mod probe;
 mod recipe;
+mod refusals;
 mod run;
 mod settings;
 mod source;
@@ -27,16 +30,17 @@ mod work;
 
 pub use error::ExperimentError;
 pub use make::{Made, Workplace};
+pub use origin::{Given, GivenContent, Origin};
 pub use outcome::{Done, LabelQuality, Outcome, SplitScores, Trained};
 pub use plan::Plan;
 pub use probe::rows_per_second;
 pub use recipe::{Arm, Rec, Recipe, Supervision, labeller_config};
+pub use refusals::check_outlines;
 pub use run::Ran;
 pub use source::{Content, DataSource};
 pub use step::{CODE, Step, in_order};
 pub use store::{Claim, State, StepStore};
 pub use summary::{Summary, SummaryRow};
 pub use work::{
-    Annotated, Asked, ByQuality, Evaluation, Kind, LabelMethod, Labels, Origin, Picking, Sampling, Training,
-    Work,
+    Annotated, Asked, ByQuality, Evaluation, Kind, LabelMethod, Labels, Picking, Sampling, Training, Work,
 };

@@ -1,18 +1,19 @@
 //! From what a user wants to steps.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ExperimentError;
+use super::origin::{Origin, file_hash};
+use super::refusals::own_annotations;
 use super::source::DataSource;
 use super::step::Step;
 use super::work::{
-    Annotated, Asked, Evaluation, LabelMethod, Labels, Origin, Picking, Sampling, Training, Work,
-    best_weights, elsewhere,
+    Annotated, Asked, Evaluation, LabelMethod, Labels, Picking, Sampling, Training, Work, best_weights,
+    elsewhere,
 };
 use crate::config::{Config, ConfigError, Task, Transform};
 use crate::eval::EvalError;
-use crate::pseudo::{self, LEAST_EXAMPLES, Method, sha256};
+use crate::pseudo::{self, Method};
 
 /// One experiment: a network and how it is trained, the share of masks, the seed.
 #[derive(Clone, Debug)]
@@ -51,9 +52,12 @@ impl Rec {
             let [rec, res] = [&config, res].map(|config| config.data.dataset.clone());
             return Err(ExperimentError::OtherData { rec, res });
         }
+        own_annotations("REC", &config)?;
+        if let Some(path) = &config.train.finetune_from {
+            return Err(ExperimentError::RecFinetuned { found: path.display().to_string() });
+        }
         config.data = elsewhere(&config.data, &res.data);
-        let hash = |path: &PathBuf| std::fs::read(path).map(sha256).map_err(ExperimentError::io(path));
-        let backbone = config.train.backbone.as_ref().map(hash).transpose()?;
+        let backbone = config.train.backbone.as_ref().map(|path| file_hash(path)).transpose()?;
         Ok(Self::Train { config: Box::new(config), backbone })
     }
 
@@ -102,7 +106,8 @@ impl Recipe {
     /// `second_look`: scored are outlines by a labeller, in close-ups of what the model finds. It learns from the
     /// same masks: the sample, or all.
     pub fn arm(&self, supervision: Supervision, second_look: bool) -> Result<Arm, ExperimentError> {
-        if self.res.model.task == Task::Detection || (supervision == Supervision::Boxes && !second_look) {
+        self.check()?;
+        if supervision == Supervision::Boxes && !second_look {
             let task = "detection".to_owned();
             return Err(ExperimentError::NotOutlines { task });
         }
@@ -152,23 +157,10 @@ impl Recipe {
         Ok(Arm { training, pick, evaluation })
     }
 
-    /// Whether the sample is large enough to learn from it which labels are good: better now than after hours.
-    fn can_calibrate(&self, method: LabelMethod) -> Result<(), ExperimentError> {
-        let by = match method {
-            LabelMethod::Rpp { .. } => return Ok(()),
-            LabelMethod::Boxes(by) | LabelMethod::CloseUp(by) => by,
-        };
-        let records = (self.source.referents * self.ratio as usize).div_ceil(100);
-        if records < LEAST_EXAMPLES && (by.quality > 0.0 || by.weights) {
-            return Err(ExperimentError::FewMasks { records, least: LEAST_EXAMPLES });
-        }
-        Ok(())
-    }
-
     /// The model of step 1.
     fn rec_asked(&self) -> Result<Asked, ExperimentError> {
         match (&self.rec, self.rec.origin(&self.source)) {
-            (_, Origin::Given { path, .. }) => Asked::given(&path, &self.res.data),
+            (_, Origin::Given(given)) => Asked::given(&given.folder, &self.res.data),
             (Rec::Train { config, .. }, Origin::Made(step)) => Ok(Asked::trained(&step, config)),
             (Rec::Given(_), Origin::Made(step)) => Ok(Asked::trained(&step, &self.res)),
         }

@@ -20,6 +20,8 @@ pub struct DataSource {
     pub content: Content,
     /// Records to learn from.
     pub referents: usize,
+    /// As it was opened.
+    config: DataConfig,
 }
 
 /// What in a data set decides about results.
@@ -49,7 +51,22 @@ impl DataSource {
             word_vectors: vectors,
         };
         let path = dataset.annotations().path();
-        Ok(Self { path: absolute(path)?, content, referents: dataset.len() })
+        Ok(Self { path: absolute(path)?, content, referents: dataset.len(), config: config.clone() })
+    }
+
+    /// Refuses other files than those that went into the keys: what they bring would be kept under the name
+    /// of something else.
+    pub(super) fn check(&self) -> Result<(), ExperimentError> {
+        let found = Self::open(&self.config)?.content;
+        let file = self.path.display();
+        let what = if found.annotations != self.content.annotations {
+            file.to_string()
+        } else if found != self.content {
+            format!("the vocabulary or the word vectors beside {file}")
+        } else {
+            return Ok(());
+        };
+        Err(ExperimentError::Changed { what })
     }
 }
 

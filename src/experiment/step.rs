@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::origin::Origin;
 use super::source::TRAIN;
-use super::work::{Annotated, Evaluation, Kind, Origin, Sampling, Work};
+use super::work::{Annotated, Evaluation, Kind, Sampling, Work};
 use crate::config::{DataConfig, Transform};
 use crate::pseudo::{Method, sha256};
 
@@ -54,6 +55,11 @@ impl Step {
                 let mut settings = json!({"splits": splits, "weights": of.weights});
                 padding(&mut settings, &of.data);
                 let mut inputs = json!({"data": source.content, "checkpoint": of.network.key()});
+                // The key of a training stands for these.
+                if let Origin::Given(given) = &of.network {
+                    inputs["config"] = json!(given.content.config);
+                    inputs["vocabulary"] = json!(given.content.vocabulary);
+                }
                 // Absent in keys of before.
                 if let Some(labeller) = second_look {
                     settings["second_look"] = json!({"weights": labeller.weights});

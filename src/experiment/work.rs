@@ -1,12 +1,13 @@
 //! What steps do.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::origin::{Given, Origin};
 use super::settings::settings;
 use super::source::DataSource;
 use super::{ExperimentError, Step};
@@ -36,18 +37,6 @@ pub struct Training {
     /// SHA-256 of the backbone that it begins with where it begins from no checkpoint.
     pub backbone: Option<String>,
     pub annotations: Annotated,
-}
-
-/// Where weights come from. A training begins with the raw ones, as in the reference.
-#[derive(Clone, Debug)]
-pub enum Origin {
-    Given {
-        path: PathBuf,
-        /// Of the file of the weights that are used.
-        sha256: String,
-    },
-    /// The last checkpoint of a training.
-    Made(Arc<Step>),
 }
 
 /// What a training learns from.
@@ -133,31 +122,6 @@ pub struct Asked {
     pub data: DataConfig,
 }
 
-impl Origin {
-    /// Identifies the checkpoint by its content.
-    pub fn given(path: PathBuf) -> Result<Self, ExperimentError> {
-        let checkpoint = Checkpoint::open(&path)?;
-        let sha256 = checkpoint.hash(Weights::Raw).unwrap_or_default().to_owned();
-        Ok(Self::Given { path, sha256 })
-    }
-
-    /// Of what went into it.
-    pub(super) fn key(&self) -> &str {
-        match self {
-            Self::Given { sha256, .. } => sha256,
-            Self::Made(step) => &step.key,
-        }
-    }
-
-    /// The training that makes it.
-    pub(super) fn step(&self) -> Option<&Arc<Step>> {
-        match self {
-            Self::Given { .. } => None,
-            Self::Made(step) => Some(step),
-        }
-    }
-}
-
 impl Asked {
     /// The last checkpoint of a training with this configuration.
     pub(super) fn trained(step: &Arc<Step>, config: &Config) -> Self {
@@ -172,8 +136,7 @@ impl Asked {
             return Err(EvalError::NeedsBox.into());
         }
         let weights = checkpoint.best_weights();
-        let sha256 = checkpoint.hash(weights).unwrap_or_default().to_owned();
-        let network = Origin::Given { path: path.to_owned(), sha256 };
+        let network = Origin::Given(Given::of(&checkpoint, weights)?);
         Ok(Self { network, weights, data: elsewhere(&checkpoint.config.data, data) })
     }
 }
@@ -239,6 +202,17 @@ impl Work {
             Self::Label(_) => Kind::Label,
             Self::Pick(_) => Kind::Pick,
             Self::Evaluate(_) => Kind::Evaluate,
+        }
+    }
+
+    /// The data set that it reads.
+    pub(super) fn source(&self) -> &DataSource {
+        match self {
+            Self::Train(training) => &training.source,
+            Self::Sample(sampling) => &sampling.source,
+            Self::Label(labels) => &labels.source,
+            Self::Pick(picking) => &picking.source,
+            Self::Evaluate(evaluation) => &evaluation.source,
         }
     }
 }

@@ -48,6 +48,12 @@ pub fn cells<'a>(
         order.extend(seeds.map(|(place, &seed)| (place + usize::from(!row.main), row, seed)));
     }
     order.sort_by_key(|&(value, row, _)| (value, !row.main));
+    let own = [&file.set[..], &file.labeller_set, sets].into_iter().flatten();
+    let mut own = own.chain(file.rows.iter().flat_map(|row| &row.set));
+    let key = |set: &String| set.split('=').next().is_some_and(|key| key.trim() == "train.finetune_from");
+    if let Some(set) = own.find(|set| key(set)) {
+        return Err(ExperimentError::CellFinetuned { set: set.clone() });
+    }
     let rec = Origin::given(file.rec.clone())?;
     let mut sources: BTreeMap<(PathBuf, &str), Arc<DataSource>> = BTreeMap::new();
     order

@@ -1,6 +1,6 @@
 //! Means, spreads and pictures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CurvePoint, RawRow};
 use crate::experiment::ExperimentError;
@@ -37,20 +37,7 @@ impl Spread {
 
 /// mIoU on `val` against steps, a line for each of these rows, the mean of its seeds.
 pub fn curves(points: &[CurvePoint], rows: &[&str]) -> Result<RgbImage, ExperimentError> {
-    let line = |&name: &&str| {
-        let mut steps: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for point in points.iter().filter(|point| point.row == name) {
-            steps.entry(point.steps).or_default().push(point.miou);
-        }
-        let seeds = steps.values().map(Vec::len).max()?;
-        // Where only some seeds have a value, a mean would jump.
-        let points = steps
-            .into_iter()
-            .filter(|(_, values)| values.len() == seeds)
-            .filter_map(|(steps, values)| Some((steps as f64, Spread::of(&values)?.mean, 0.0)));
-        Some(Line { name: name.to_owned(), points: points.collect() })
-    };
-    let lines = rows.iter().filter_map(line).collect();
+    let lines = rows.iter().filter_map(|name| mean_curve(points, name)).collect();
     let chart = Chart {
         title: "Learning curves",
         x: "steps",
@@ -59,6 +46,29 @@ pub fn curves(points: &[CurvePoint], rows: &[&str]) -> Result<RgbImage, Experime
         lines,
     };
     Ok(chart.draw()?)
+}
+
+/// The n-th evaluation of each seed belongs together: where labels are picked, seeds take different numbers of
+/// steps.
+fn mean_curve(points: &[CurvePoint], name: &str) -> Option<Line> {
+    let mut seeds: BTreeMap<u64, Vec<(usize, f64)>> = BTreeMap::new();
+    for point in points.iter().filter(|point| point.row == name) {
+        seeds.entry(point.seed).or_default().push((point.steps, point.miou));
+    }
+    seeds.values_mut().for_each(|curve| curve.sort_by_key(|(steps, _)| *steps));
+    let equally_often = seeds.values().map(Vec::len).collect::<BTreeSet<_>>().len() == 1;
+    let mut together: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
+    for (place, &(steps, miou)) in seeds.values().flat_map(|curve| curve.iter().enumerate()) {
+        together.entry(if equally_often { place } else { steps }).or_default().push((steps, miou));
+    }
+    let most = together.values().map(Vec::len).max()?;
+    // Where only some seeds have a value, a mean would jump.
+    let points = together.into_values().filter(|values| values.len() == most).filter_map(|values| {
+        let (steps, mious): (Vec<f64>, Vec<f64>) =
+            values.into_iter().map(|(steps, miou)| (steps as f64, miou)).unzip();
+        Some((Spread::of(&steps)?.mean, Spread::of(&mious)?.mean, 0.0))
+    });
+    Some(Line { name: name.to_owned(), points: points.collect() })
 }
 
 /// mIoU on `split` against the share of masks, a line for each method on each data set. `rows` are cells that
@@ -113,6 +123,19 @@ mod tests {
         assert_eq!(Spread::text(Spread::of(&[4.0])), "4.00");
         assert_eq!(Spread::text(Spread::of(&[])), "-");
     }
+
+    #[test]
+    fn evaluations_of_seeds_of_different_lengths_are_averaged_in_turn() {
+        let point = |seed, steps, miou| CurvePoint { row: "rpp".into(), seed, steps, miou };
+        let mut points = vec![point(1, 10, 20.0), point(1, 20, 40.0), point(2, 30, 50.0), point(2, 14, 30.0)];
+        let mean = |points: &[CurvePoint]| mean_curve(points, "rpp").expect("a line").points;
+        assert_eq!(mean(&points), [(12.0, 25.0, 0.0), (25.0, 45.0, 0.0)]);
+        // Evaluated more often: what all have at the same steps.
+        points =
+            [(1, 10), (1, 20), (2, 10), (2, 15), (2, 20)].map(|(seed, steps)| point(seed, steps, 1.0)).into();
+        assert_eq!(mean(&points), [(10.0, 1.0, 0.0), (20.0, 1.0, 0.0)]);
+    }
+
     #[test]
     fn data_sets_have_lines_of_their_own() {
         let row = |dataset: &str, method: &str, ratio, miou| RawRow {

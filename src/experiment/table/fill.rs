@@ -22,7 +22,7 @@ pub enum Filled {
 /// Makes the cells that `results` lacks in their order and adds each finished one to `results`, then calls
 /// `finished`. A cell of which another process makes a step is passed over for the time being, so that two
 /// processes fill one table twice as fast. What failed in one cell is not tried for others, which are left out
-/// if they need it; the first error comes back when all others are made.
+/// if they need it; the first error, also of `finished`, comes back when all others are made.
 pub fn fill(
     cells: &[Cell<'_>],
     place: &Workplace<'_>,
@@ -75,7 +75,12 @@ pub fn fill(
                 let cell = left.remove(index);
                 if made {
                     record(cell, place, results)?;
-                    finished(cell)?;
+                    // The cell itself is kept, and so will the others be.
+                    if let Err(error) = finished(cell) {
+                        let name = cell.name();
+                        place.log.line(format!("cell {name} is done, but not on the page: {error}"))?;
+                        failed.first.get_or_insert(error);
+                    }
                 }
             }
             None => std::thread::sleep(PAUSE),

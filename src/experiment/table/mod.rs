@@ -2,6 +2,7 @@
 
 mod cells;
 mod csv;
+mod current;
 mod figures;
 mod file;
 mod fill;

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::current::Current;
 use super::figures::{curves, efficiency};
 use super::labels::label_table;
 use super::tables::{SPLIT, comparisons, metrics, missing, of, overview};
-use super::{RawRow, Results, Row, TableFile};
+use super::{Cell, RawRow, Results, Row, TableFile};
 use crate::experiment::ExperimentError;
 use crate::experiment::store::write_text;
 use crate::report::save_picture;
@@ -20,15 +21,20 @@ more). *Same referents*: mean difference on the referents that RPP keeps. *Least
 where it is least.\n";
 
 /// Writes the page beside the folder of the results (`FOLDER.md`) and the pictures into it; returns the path of the page. What stands
-/// around the table on a page that is there stays.
-pub fn render(file: &TableFile, results: &Results) -> Result<PathBuf, ExperimentError> {
+/// around the table on a page that is there stays. Results that are not of `planned`, all cells of the table, are
+/// missing; where those are not known, the ones of another data set, method or share of masks than their row's.
+pub fn render(
+    file: &TableFile,
+    results: &Results,
+    planned: Option<&[Cell<'_>]>,
+) -> Result<PathBuf, ExperimentError> {
     let _lock = results.lock()?;
-    let (cells, points) = (results.cells()?, results.curves()?);
+    let Current { cells, curves: points, labels } = Current::of(file, results, planned)?;
     let name =
         results.folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let page = results.folder.with_file_name(format!("{name}.md"));
     let mut text = String::new();
-    for group in groups(file) {
+    for (group, slug) in slugs(groups(file)) {
         let rows: Vec<&Row> = file.rows.iter().filter(|row| row.group == group).collect();
         // What is missing is named below.
         if !cells.iter().any(|cell| rows.iter().any(|row| row.name == cell.row)) {
@@ -41,13 +47,13 @@ pub fn render(file: &TableFile, results: &Results) -> Result<PathBuf, Experiment
         let shares: BTreeSet<(&str, u32)> = plain.iter().map(|row| (&*row.dataset, row.ratio)).collect();
         let of_one = |dataset: &str| shares.iter().filter(|(of, _)| *of == dataset).count();
         if shares.iter().any(|(dataset, _)| of_one(dataset) > 2) {
-            let picture = format!("masks-{}.png", slug(&group));
+            let picture = format!("masks-{slug}.png");
             save_picture(&efficiency(&plain, &group, SPLIT)?, &results.folder.join(&picture))?;
             text += &format!("\n![mIoU against the share of masks]({name}/{picture})\n");
         }
         let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         if points.iter().any(|point| names.contains(&point.row.as_str())) {
-            let picture = format!("curves-{}.png", slug(&group));
+            let picture = format!("curves-{slug}.png");
             save_picture(&curves(&points, &names)?, &results.folder.join(&picture))?;
             text += &format!("\n![mIoU on val against steps]({name}/{picture})\n");
         }
@@ -58,7 +64,6 @@ pub fn render(file: &TableFile, results: &Results) -> Result<PathBuf, Experiment
             comparisons(file, &cells).markdown()
         );
     }
-    let labels = results.labels()?;
     if !labels.is_empty() {
         text += &format!("\n## Labels, equally many kept\n\n{LABELS}\n{}", label_table(&labels).markdown());
     }
@@ -100,14 +105,35 @@ fn groups(file: &TableFile) -> Vec<String> {
     groups
 }
 
+/// Groups with what their files are called, each something else; where letters don't do, the group's number helps.
+fn slugs(groups: Vec<String>) -> Vec<(String, String)> {
+    let mut named: Vec<(String, String)> = Vec::new();
+    for (place, group) in groups.into_iter().enumerate() {
+        let mut slug = slug(&group);
+        while slug.is_empty() || named.iter().any(|(_, taken)| *taken == slug) {
+            slug += if slug.is_empty() { "" } else { "-" };
+            slug += &(place + 1).to_string();
+        }
+        named.push((group, slug));
+    }
+    named
+}
+
 fn slug(group: &str) -> String {
-    let plain = group.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
-    plain.collect::<String>().split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+    let plain = group.to_lowercase();
+    plain.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_group_has_files_of_its_own() {
+        let groups = ["Share of masks", "Маски", "…", "share, of masks", "?!"].map(str::to_owned);
+        let slugs: Vec<String> = slugs(groups.into()).into_iter().map(|(_, slug)| slug).collect();
+        assert_eq!(slugs, ["share-of-masks", "маски", "3", "share-of-masks-4", "5"]);
+    }
 
     #[test]
     fn what_is_written_by_hand_stays() {
