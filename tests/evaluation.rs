@@ -129,6 +129,21 @@ fn the_ceiling_is_what_sampling_and_quantising_cost() {
     let all = miou(&config);
     assert!((85.0..97.0).contains(&all) && twelve < all, "{twelve} {all}");
 
+    // Where only boxes are known, there are no vertices to find one by.
+    let path = folder.path().join("annotations/toy/instances.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for record in &mut file["val"].as_array_mut().unwrap()[1..] {
+        record.as_object_mut().unwrap().remove("mask");
+    }
+    std::fs::write(&path, file.to_string()).unwrap();
+    let boxes = open(&config);
+    let box_scores = |referents: &[usize]| {
+        let outcomes = ceiling(&config.model, &boxes, referents, &preparation).unwrap();
+        standard_scores(&outcomes).box_miou
+    };
+    assert_eq!((box_scores(&[1, 2]), box_scores(&[0, 1, 2])), (None, box_scores(&[0])));
+    assert!(box_scores(&[0]).unwrap() > 80.0);
+
     config.model.task = Task::Detection;
     let outcomes = ceiling(&config.model, &dataset, &[0, 1, 2, 3, 4], &preparation).unwrap();
     // Coordinates lose less than a bin, three quarters of a pixel; nothing is known about masks.
@@ -181,6 +196,9 @@ fn scores_predictions_and_single_answers_agree() {
     let device = Device::Cpu;
     let network = talkative(&config, dataset.vocabulary());
     let lines = folder.path().join("predictions.jsonl");
+    std::fs::write(&lines, "old").unwrap();
+    drop(PredictionWriter::create(&lines).unwrap());
+    assert_eq!(std::fs::read_to_string(&lines).unwrap(), "old", "until the new ones are finished");
     let mut writer = PredictionWriter::create(&lines).unwrap();
     let drawings = Drawings { folder: folder.path().join("drawn"), count: 2 };
     let options = EvalOptions {

@@ -1,13 +1,15 @@
 //! `partial-res eval`: scores of a checkpoint.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use partial_res::data::{Dataset, INSTANCES};
-use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write_json};
+use partial_res::eval::{
+    Drawings, EvalError, EvalOptions, PredictionWriter, SplitReport, check_place, evaluate, write_json,
+};
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
@@ -54,10 +56,10 @@ pub struct EvalArgs {
     /// Leave out the three marks
     #[arg(long)]
     no_marks: bool,
-    /// Write the scores as JSON
+    /// Write the scores as JSON, after each split those so far
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write every answer as a line of JSON: tokens, mask, IoU
+    /// Write every answer as a line of JSON: tokens, mask, IoU; a split's when it is finished
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     /// Draw answers beside their ground truth
@@ -87,10 +89,19 @@ pub fn run(args: EvalArgs) -> Result<()> {
     let labeller = args.second_look.as_deref().map(|name| Labeller::open(name, &device, &log)).transpose()?;
     let second = labeller.as_ref().map(Labeller::look).transpose()?;
     let splits = if args.split.is_empty() { &config.data.test_splits } else { &args.split };
-    let written = args.predictions.as_deref().filter(|_| world().is_root());
-    let mut predictions = written.map(PredictionWriter::create).transpose()?;
+    let datasets = Dataset::open_splits(&config.data, INSTANCES, splits)?;
+    if let Some(empty) = datasets.iter().find(|dataset| dataset.is_empty()) {
+        return Err(EvalError::Empty { split: empty.split_name().to_owned() }.into());
+    }
+    let root = world().is_root();
+    let json = args.json.as_deref().filter(|_| root);
+    let answers = args.predictions.as_deref().filter(|_| root);
+    json.map(check_place).transpose().context("--json")?;
+    answers.map(check_place).transpose().context("--predictions")?;
     let mut reports = Vec::new();
-    for dataset in Dataset::open_splits(&config.data, INSTANCES, splits)? {
+    for dataset in datasets {
+        let begin = if reports.is_empty() { PredictionWriter::create } else { PredictionWriter::append };
+        let mut predictions = answers.map(begin).transpose()?;
         let asked = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
         warn_of_unknown_words(&asked, asked.vocabulary(), "the network", &log)?;
         if let Some(labeller) = &labeller {
@@ -106,16 +117,29 @@ pub fn run(args: EvalArgs) -> Result<()> {
             second: second.as_ref(),
             stop: None,
         };
-        let report = evaluate(&networks, &asked, &config, &device, options, &log)?;
+        let report = evaluate(&networks, &asked, &config, &device, options, &log)
+            .with_context(|| unfinished(asked.split_name(), &reports, [json, answers]))?;
         log.line(format!("\n{}", report.table()))?;
         reports.push(report);
+        // A later split may fail; this one is kept.
+        predictions.map(PredictionWriter::finish).transpose()?;
+        if let Some(path) = json {
+            write_json(path, &config.data.dataset, args.second_look.as_deref(), &reports)?;
+        }
     }
-    if let Some(writer) = predictions {
-        writer.finish()?;
-    }
-    if let Some(path) = args.json.as_deref().filter(|_| world().is_root()) {
-        write_json(path, &config.data.dataset, args.second_look.as_deref(), &reports)?;
+    if let Some(path) = json {
         log.line(format!("scores: {}", path.display()))?;
     }
     Ok(())
+}
+
+/// What is left where the evaluation of a split fails.
+fn unfinished(split: &str, reports: &[SplitReport], files: [Option<&Path>; 2]) -> String {
+    let finished: Vec<&str> = reports.iter().map(|report| report.split.as_str()).collect();
+    let files: Vec<String> = files.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    match (finished.is_empty(), files.is_empty()) {
+        (false, false) => format!("split {split}; {} kept: {}", files.join(", "), finished.join(", ")),
+        (true, false) => format!("split {split}; {} stay as they were", files.join(", ")),
+        (_, true) => format!("split {split}"),
+    }
 }

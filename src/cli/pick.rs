@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use partial_res::config::DataConfig;
+use partial_res::config::{Config, DataConfig};
 use partial_res::data::{Annotations, Dataset, INSTANCES, annotation_file};
 use partial_res::pseudo::{
     Criterion, Judge, Masks, PickOptions, Picked, Predictions, QUALITY, Verdict, draw_verdicts, pick,
@@ -34,7 +34,7 @@ enum Written {
 /// Choose the predictions that are good enough to train on
 ///
 /// Writes instances_sample_<RATIO>_box_pick.json: the labelled records, then those picked with the
-/// prediction as their mask, every other split as it is; a histogram of what was judged
+/// prediction as their mask, every other split as it is in the sample; a histogram of what was judged
 /// (.png, where there is a value) and the figures (.provenance.json) beside it.
 #[derive(Args, Debug)]
 #[command(
@@ -71,6 +71,9 @@ pub struct PickArgs {
     /// Draw some of the kept and of the rejected outlines: DIR/kept.png, DIR/rejected.png
     #[arg(long, value_name = "DIR")]
     draw: Option<PathBuf>,
+    /// Where the images to draw are: --set data.images.SOURCE=folder/{image_id}.jpg
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "draw")]
+    sets: Vec<String>,
     /// Replace files that are there
     #[arg(long)]
     force: bool,
@@ -119,6 +122,10 @@ pub fn run(args: &PickArgs) -> Result<()> {
         Written::Outlines => Masks::Outlines,
     };
     let options = PickOptions { criterion, masks, weights: args.weights, force: args.force };
+    // Before anything is written, images must be found.
+    let drawn =
+        args.draw.as_ref().map(|folder| Ok::<_, anyhow::Error>((folder, images(args, &predictions)?)));
+    let drawn = drawn.transpose()?;
     let picked = pick(&all, &labelled, &predictions, &out, &options)?;
     say(table(&picked))?;
     say(format!("{}: {} records of {}", out.display(), picked.labelled + picked.kept, picked.split))?;
@@ -130,8 +137,9 @@ pub fn run(args: &PickArgs) -> Result<()> {
         // Of a pick that is replaced.
         std::fs::remove_file(&png).with_context(|| png.display().to_string())?;
     }
-    if let Some(folder) = &args.draw {
-        draw(args, &picked, &predictions, folder)?;
+    if let Some((folder, dataset)) = &drawn {
+        draw(dataset, &picked, &predictions, folder)
+            .with_context(|| format!("{} is complete, but not its pictures", out.display()))?;
     }
     say(format!("{:.1} s", start.elapsed().as_secs_f64()))?;
     Ok(())
@@ -181,15 +189,32 @@ fn histogram<'a>(title: &'a str, picked: &'a Picked) -> Histogram<'a> {
 /// Pictures on a sheet, and in a row of it.
 const PICTURES: [usize; 2] = [12, 4];
 
-fn draw(args: &PickArgs, picked: &Picked, predictions: &Predictions, folder: &Path) -> Result<()> {
-    let config =
-        DataConfig { root: args.root.clone(), dataset: args.dataset.clone(), ..DataConfig::default() };
-    let dataset = Dataset::open(&config, INSTANCES, &picked.split)?;
+/// What is drawn: the split of the predictions, whose first image is there.
+fn images(args: &PickArgs, predictions: &Predictions) -> Result<Dataset> {
+    ensure!(
+        args.sets.iter().all(|set| set.starts_with("data.images")),
+        "--set here says where images are: data.images.SOURCE=folder/{{image_id}}.jpg; --root and --dataset say the rest"
+    );
+    let data = Config::default().with(&args.sets)?.data;
+    let config = DataConfig { root: args.root.clone(), dataset: args.dataset.clone(), ..data };
+    let dataset = Dataset::open(&config, INSTANCES, &predictions.header.split)?;
+    if !dataset.is_empty() {
+        let path = dataset.image_path(0);
+        ensure!(
+            path.is_file(),
+            "--draw: there is no image {}; say where they are with --set data.images.SOURCE=folder/{{image_id}}.jpg, or leave out --draw",
+            path.display()
+        );
+    }
+    Ok(dataset)
+}
+
+fn draw(dataset: &Dataset, picked: &Picked, predictions: &Predictions, folder: &Path) -> Result<()> {
     for (name, kept) in [("kept.png", true), ("rejected.png", false)] {
         let verdicts: Vec<&Verdict> =
             picked.verdicts.iter().filter(|verdict| verdict.judgement.kept == kept).collect();
         let [count, columns] = PICTURES;
-        let picture = draw_verdicts(&dataset, predictions, &verdicts, count, columns)?;
+        let picture = draw_verdicts(dataset, predictions, &verdicts, count, columns)?;
         let path = folder.join(name);
         save_picture(&picture, &path)?;
         say(path.display())?;

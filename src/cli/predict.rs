@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use partial_res::data::read_image;
 use partial_res::eval::{Look, predict};
@@ -66,7 +66,7 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let expressions: Vec<&str> = args.expression.iter().map(String::as_str).collect();
     let max_words = second.as_ref().map_or(first.max_words, |second| first.max_words.min(second.max_words));
     let answers = predict(&first, second.as_ref(), &image, &expressions, &device)?;
-    for (number, answer) in answers.iter().enumerate() {
+    for answer in &answers {
         if !answer.unknown_words.is_empty() {
             let words = answer.unknown_words.join(", ");
             log.line(format!(
@@ -83,8 +83,12 @@ pub fn run(args: PredictArgs) -> Result<()> {
         if args.json {
             say(serde_json::to_string(answer)?)?;
         }
+    }
+    // After all answers: a picture that can't be written loses none.
+    for (number, answer) in answers.iter().enumerate() {
         let path = picture_path(&args, number);
-        save_picture(&answer.draw(&image), &path)?;
+        save_picture(&answer.draw(&image), &path)
+            .context("the picture can't be written there; name another place with --out")?;
         log.line(format!("\"{}\": {}", answer.expression, path.display()))?;
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! `partial-res sample`: draw the referents that have masks.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use partial_res::data::{Annotations, INSTANCES, annotation_file};
-use partial_res::pseudo::{SampleOptions, refuse_to_replace, sample, sample_file};
+use partial_res::pseudo::{NewSample, SampleOptions};
 
 use super::shared::say;
 
@@ -39,14 +40,17 @@ pub struct SampleArgs {
 
 pub fn run(args: &SampleArgs) -> Result<()> {
     let path = annotation_file(&args.root, &args.dataset, INSTANCES)?;
-    // Before the first is written: all files or none.
-    for &ratio in &args.ratio {
-        refuse_to_replace(&path.with_file_name(sample_file(ratio)), args.force)?;
-    }
     let all = Annotations::read(&path)?;
-    for &ratio in &args.ratio {
+    let ratios: BTreeSet<u32> = args.ratio.iter().copied().collect();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let draw = |ratio| {
         let (split, seed, force) = (args.split.clone(), args.seed, args.force);
-        let drawn = sample(&all, &SampleOptions { split, ratio, seed, force })?;
+        NewSample::draw(folder, &all, &SampleOptions { split, ratio, seed, force })
+    };
+    // Before the first is written: all files or none.
+    let samples = ratios.into_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
+    for sample in samples {
+        let drawn = sample.write()?;
         let file = path.with_file_name(&drawn.file);
         say(format!("{}: {} of {} records of {}", file.display(), drawn.records, drawn.of, drawn.split))?;
     }

@@ -84,7 +84,7 @@ fn blind_in_image(
 }
 
 /// What perfect answers would score: the ground truth of each referent through the sampling of
-/// vertices, quantisation and back, judged like a prediction. One outcome for each expression, for
+/// vertices, quantisation and back, judged like a prediction; what is not known doesn't count. One outcome for each expression, for
 /// both protocols.
 pub fn ceiling(
     cfg: &ModelConfig,
@@ -98,7 +98,11 @@ pub fn ceiling(
         .zip(&truths)
         .map(|(&referent, truth)| {
             let shape = Shape::of_answer(cfg, &perfect_answer(cfg, truth), &truth.place);
-            let (outcome, _) = truth.judge(&shape, dataset.split_name(), (referent, 0))?;
+            let (mut outcome, _) = truth.judge(&shape, dataset.split_name(), (referent, 0))?;
+            if cfg.task == Task::Segmentation && truth.mask.is_none() {
+                // The box is around the vertices, and of an outline that isn't known there are none.
+                outcome.bbox = None;
+            }
             let askable = dataset.referent(referent).askable();
             Ok(askable.map(|expression| Outcome { expression, ..outcome.clone() }).collect())
         })

@@ -1,7 +1,7 @@
 //! `eval --predictions`: one JSON line for each expression.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,13 +9,14 @@ use serde::Serialize;
 use crate::data::{Dataset, ImageId};
 use crate::mask::Rle;
 use crate::report::Weights;
+use crate::whole::NewFile;
 
 use super::{EvalError, Judged};
 
 /// Writes what was said about each expression.
-#[derive(Debug)]
 pub struct PredictionWriter {
     path: PathBuf,
+    new: NewFile,
     file: BufWriter<File>,
 }
 
@@ -40,9 +41,22 @@ struct Line<'a> {
 }
 
 impl PredictionWriter {
+    /// Begins a file. What is at `path` stays until [`PredictionWriter::finish`]; a writer that is dropped leaves nothing.
     pub fn create(path: &Path) -> Result<Self, EvalError> {
-        let file = File::create(path).map_err(|source| EvalError::Write { path: path.into(), source })?;
-        Ok(Self { path: path.into(), file: BufWriter::new(file) })
+        let begin = || {
+            let new = NewFile::beside(path)?;
+            let file = BufWriter::new(new.file().try_clone()?);
+            Ok(Self { path: path.into(), new, file })
+        };
+        begin().map_err(|source| EvalError::Write { path: path.into(), source })
+    }
+
+    /// The same, beginning with what the file holds: the splits before.
+    pub fn append(path: &Path) -> Result<Self, EvalError> {
+        let mut writer = Self::create(path)?;
+        let copied = File::open(path).and_then(|mut before| io::copy(&mut before, &mut writer.file));
+        copied.map_err(|source| EvalError::Write { path: path.into(), source })?;
+        Ok(writer)
     }
 
     pub fn write(&mut self, dataset: &Dataset, weights: Weights, judged: &Judged) -> Result<(), EvalError> {
@@ -63,8 +77,9 @@ impl PredictionWriter {
         self.file.write_all(b"\n").map_err(failed)
     }
 
-    /// Brings everything to the file.
-    pub fn finish(mut self) -> Result<(), EvalError> {
-        self.file.flush().map_err(|source| EvalError::Write { path: self.path, source })
+    /// Puts everything in its place.
+    pub fn finish(self) -> Result<(), EvalError> {
+        let Self { path, new, mut file } = self;
+        file.flush().and_then(|()| new.put(&path)).map_err(|source| EvalError::Write { path, source })
     }
 }

@@ -1,10 +1,11 @@
 //! Results of a split: as a table, as JSON, as rows of `results.csv`.
 
+use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::report::{Protocol, ResultRow, Scores, Table, Weights};
+use crate::report::{Protocol, ReportError, ResultRow, Scores, Table, Weights, write_whole};
 
 use super::EvalError;
 
@@ -120,7 +121,7 @@ impl SplitReport {
     }
 }
 
-/// Writes `{"dataset", "second_look", "results": [...], "marks": [...]}`; values that a task does not give are null.
+/// Writes `{"dataset", "second_look", "results": [...], "marks": [...]}`, whole; values that a task does not give are null.
 /// `second_look` names the labeller whose answers are scored.
 pub fn write_json(
     path: &Path,
@@ -143,7 +144,8 @@ pub fn write_json(
         marks: reports.iter().flat_map(|report| &report.marks).collect(),
     };
     let text = serde_json::to_string_pretty(&file).expect("plain data") + "\n";
-    std::fs::write(path, text).map_err(|source| EvalError::Write { path: path.into(), source })
+    let io = |source| ReportError::Io { path: path.into(), source };
+    Ok(write_whole(path, |file| file.write_all(text.as_bytes()).map_err(io))?)
 }
 
 #[cfg(test)]

@@ -84,6 +84,11 @@ pub enum PseudoError {
     )]
     TooFew { found: usize, expected: usize },
 
+    #[error(
+        "every record of split {split} of {all} is in {labelled} too, which leaves nothing to pick: it was drawn from another split. Name predictions for that one with --predictions; `label` makes them"
+    )]
+    NothingToPick { split: String, all: PathBuf, labelled: PathBuf },
+
     #[error("{path}, referent {referent}: {source}; run `label` again")]
     Mask { path: PathBuf, referent: usize, source: MaskError },
 

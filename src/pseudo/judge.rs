@@ -61,6 +61,12 @@ impl Judge {
     }
 }
 
+/// Whether an outline of the mask has an area: whether it has vertices ([`crate::mask::vertices`]).
+pub(super) fn encloses_area(mask: &Rle) -> bool {
+    let contours = find_contours(&mask.to_mask_within(mask.bounding_box()));
+    contours.iter().any(|contour| contour.area() > 0.0)
+}
+
 /// The outlines of a mask as polygons `[x1, y1, …]`, holes too; those of fewer than three points
 /// are left out.
 pub fn outlines(mask: &Rle) -> Vec<Vec<f64>> {

@@ -32,5 +32,7 @@ pub use pick::{Criterion, Masks, PickOptions, Picked, QUALITY, Verdict, pick, pi
 pub use predictions::{Asked, Candidate, Header, Method, Prediction, Predictions};
 pub use projection::{box_mask, projection_term};
 pub use ranking::{Contest, Order, Ranking, Worth, rank};
-pub use sample::{Drawn, SampleOptions, draw, sample, sample_file, sample_into};
+pub use sample::{Drawn, NewSample, SampleOptions, draw, sample, sample_file, sample_into};
 pub use subset::{provenance_path, refuse_to_replace, sha256};
+
+use judge::encloses_area;

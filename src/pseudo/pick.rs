@@ -8,9 +8,12 @@ use serde::Serialize;
 
 use super::material::Material;
 use super::subset::{refuse_to_replace, sha256, write_subset};
-use super::{Calibration, Judge, Judgement, Method, Prediction, Predictions, PseudoError, outlines};
+use super::{
+    Calibration, Candidate, Judge, Judgement, Method, Prediction, Predictions, PseudoError, encloses_area,
+    outlines,
+};
 use crate::data::{Annotations, Referent, with_field};
-use crate::mask::{Rle, Segmentation};
+use crate::mask::{MaskError, Rle, Segmentation};
 
 /// What becomes the `mask` of a picked record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -111,11 +114,11 @@ pub fn pick_file(ratio: u32) -> String {
 
 /// Judges the predictions for the referents of `all` that are not in the `labelled` sample, and writes
 /// to `out`: the labelled records as they stand, then the records of the kept ones with their `mask`
-/// replaced by the prediction, and every other split of `all` whole.
+/// replaced by the prediction, and every other split as it is in the sample.
 ///
 /// # Errors
-/// Predictions of other annotations; a sample of other annotations; records whose true mask can't be
-/// used.
+/// Predictions of other annotations, or of a split that wasn't sampled; a sample of other annotations;
+/// records whose true mask can't be used.
 pub fn pick(
     all: &Annotations,
     labelled: &Annotations,
@@ -125,6 +128,14 @@ pub fn pick(
 ) -> Result<Picked, PseudoError> {
     refuse_to_replace(out, options.force)?;
     let material = Material::new(all, labelled, predictions)?;
+    // Else the file would hold the true masks of a split that was meant to have few.
+    if material.unlabelled.is_empty() && !is_whole(labelled, all) {
+        return Err(PseudoError::NothingToPick {
+            split: material.split.to_owned(),
+            all: all.path().to_owned(),
+            labelled: labelled.path().to_owned(),
+        });
+    }
     let calibration = match options.criterion {
         Criterion::Rpp(_) if options.weights => return Err(PseudoError::NoExpectation),
         Criterion::Rpp(_) if predictions.header.method != Method::Greedy => {
@@ -172,8 +183,14 @@ pub fn pick(
         true_iou_of_rejected: mean(rejected.filter_map(|verdict| verdict.true_iou)),
         verdicts,
     };
-    write_subset(out, all, material.split, &written, &picked)?;
+    write_subset(out, labelled, material.split, &written, &picked)?;
     Ok(picked)
+}
+
+/// Whether a sample of `all` has as many records in each split: one of 100 %.
+fn is_whole(sample: &Annotations, all: &Annotations) -> bool {
+    let count = |of: &Annotations, split| of.records(split).map_or(0, |records| records.len());
+    all.splits().all(|split| count(sample, split) == count(all, split))
 }
 
 struct Scene<'a> {
@@ -240,26 +257,37 @@ impl Scene<'_> {
                 None => candidate.agreement.map_or(0.0, f64::from),
             };
             // Of an outline nothing may be expected either; where all are kept, it is better than none.
-            (all && candidate.has_outline(), worth)
+            (all && matches!(self.label(referent, candidate), Ok(Some(_))), worth)
         });
         let candidate = &prediction.candidates[chosen];
-        if !candidate.has_outline() {
-            return Ok((chosen, Judgement::nothing()));
-        }
-        let polygons = match self.options.masks {
-            Masks::Predicted => Vec::new(),
-            Masks::Outlines => outlines(&candidate.mask),
-        };
-        let mask = match self.options.masks {
-            Masks::Predicted => candidate.mask.clone(),
-            Masks::Outlines => Rle::from_polygons(referent.height, referent.width, &polygons)
-                .map_err(|source| self.material.wrong(prediction.index, source))?,
-        };
+        let label = self.label(referent, candidate);
+        let label = label.map_err(|source| self.material.wrong(prediction.index, source))?;
+        let Some((polygons, mask)) = label else { return Ok((chosen, Judgement::nothing())) };
         let expected = self.calibration.map_or(1.0, |calibration| calibration.expected(candidate));
         let (projection_term, kept) = (candidate.projection_term, expected.max(0.0) >= quality);
         Ok((chosen, Judgement { polygons, mask: Some(mask), projection_term, kept }))
     }
+
+    /// The polygons and the mask that are written of a candidate. Nothing where they have no vertices to learn, as of
+    /// an outline that was fitted to a box of one pixel's width.
+    fn label(&self, referent: &Referent, candidate: &Candidate) -> Result<Option<Label>, MaskError> {
+        if !candidate.has_outline() {
+            return Ok(None);
+        }
+        let (polygons, mask) = match self.options.masks {
+            Masks::Predicted => (Vec::new(), candidate.mask.clone()),
+            Masks::Outlines => {
+                let polygons = outlines(&candidate.mask);
+                let filled = Rle::from_polygons(referent.height, referent.width, &polygons)?;
+                (polygons, filled)
+            }
+        };
+        Ok(encloses_area(&mask).then_some((polygons, mask)))
+    }
 }
+
+/// Polygons, if those are to be written, and the mask that a training would see.
+type Label = (Vec<Vec<f64>>, Rle);
 
 fn mean(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
     match values.clone().count() {

@@ -60,38 +60,60 @@ pub fn sample(all: &Annotations, options: &SampleOptions) -> Result<Drawn, Pseud
 
 /// [`sample`] with the file in another folder.
 pub fn sample_into(folder: &Path, all: &Annotations, options: &SampleOptions) -> Result<Drawn, PseudoError> {
-    let SampleOptions { ref split, ratio, seed, force } = *options;
-    if !(1..=100).contains(&ratio) {
-        return Err(PseudoError::Ratio { ratio });
+    NewSample::draw(folder, all, options)?.write()
+}
+
+/// A sample that is drawn but not written yet, so that of several none is written where one can't be drawn.
+pub struct NewSample<'a> {
+    path: PathBuf,
+    all: &'a Annotations,
+    records: Vec<Cow<'a, str>>,
+    drawn: Drawn,
+}
+
+impl<'a> NewSample<'a> {
+    /// # Errors
+    /// A file that is there, unless it may be replaced; too few records with a mask.
+    pub fn draw(folder: &Path, all: &'a Annotations, options: &SampleOptions) -> Result<Self, PseudoError> {
+        let SampleOptions { ref split, ratio, seed, force } = *options;
+        if !(1..=100).contains(&ratio) {
+            return Err(PseudoError::Ratio { ratio });
+        }
+        let file = sample_file(ratio);
+        let path = folder.join(&file);
+        refuse_to_replace(&path, force)?;
+        let records: Vec<&str> = all.records(split)?.collect();
+        if records.is_empty() {
+            return Err(PseudoError::NothingToDraw { path: all.path().to_owned(), split: split.clone() });
+        }
+        let has_mask: Vec<bool> = all.referents(split)?.iter().map(Referent::has_mask).collect();
+        let drawn = draw(&has_mask, ratio, seed).ok_or_else(|| PseudoError::FewMasks {
+            path: all.path().to_owned(),
+            split: split.clone(),
+            found: has_mask.iter().filter(|&&has_mask| has_mask).count(),
+            ratio,
+            expected: wanted(records.len(), ratio),
+        })?;
+        let kept: Vec<Cow<str>> = drawn.iter().map(|&i| Cow::Borrowed(records[i])).collect();
+        let drawn = Drawn {
+            file: file.into(),
+            source: all.path().file_name().unwrap_or_default().into(),
+            source_sha256: sha256(all.text()),
+            split: split.clone(),
+            ratio,
+            seed,
+            records: kept.len(),
+            of: records.len(),
+        };
+        Ok(Self { path, all, records: kept, drawn })
     }
-    let file = sample_file(ratio);
-    let path = folder.join(&file);
-    refuse_to_replace(&path, force)?;
-    let records: Vec<&str> = all.records(split)?.collect();
-    if records.is_empty() {
-        return Err(PseudoError::NothingToDraw { path: all.path().to_owned(), split: split.clone() });
+
+    /// Writes the file, and what was drawn beside it.
+    pub fn write(self) -> Result<Drawn, PseudoError> {
+        let Self { path, all, records, drawn } = self;
+        write_subset(&path, all, &drawn.split, &records, &drawn)?;
+        Ok(drawn)
     }
-    let has_mask: Vec<bool> = all.referents(split)?.iter().map(Referent::has_mask).collect();
-    let drawn = draw(&has_mask, ratio, seed).ok_or_else(|| PseudoError::FewMasks {
-        path: all.path().to_owned(),
-        split: split.clone(),
-        found: has_mask.iter().filter(|&&has_mask| has_mask).count(),
-        ratio,
-        expected: wanted(records.len(), ratio),
-    })?;
-    let kept: Vec<Cow<str>> = drawn.iter().map(|&i| Cow::Borrowed(records[i])).collect();
-    let provenance = Drawn {
-        file: file.into(),
-        source: all.path().file_name().unwrap_or_default().into(),
-        source_sha256: sha256(all.text()),
-        split: split.clone(),
-        ratio,
-        seed,
-        records: kept.len(),
-        of: records.len(),
-    };
-    write_subset(&path, all, split, &kept, &provenance)?;
-    Ok(provenance)
 }
 
 /// The name of the file of a labelled sample.

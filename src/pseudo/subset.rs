@@ -25,11 +25,11 @@ pub fn refuse_to_replace(path: &Path, force: bool) -> Result<(), PseudoError> {
 }
 
 /// Writes `{split: [records]}` with the `records` given for one split, and all other splits as they
-/// are in `all`. What it was made from goes into `<name>.provenance.json` beside it, because the
+/// are in `others`. What it was made from goes into `<name>.provenance.json` beside it, because the
 /// layout of the file itself has no room for anything but splits.
 pub(super) fn write_subset(
     path: &Path,
-    all: &Annotations,
+    others: &Annotations,
     split: &str,
     records: &[Cow<'_, str>],
     provenance: &impl Serialize,
@@ -37,7 +37,7 @@ pub(super) fn write_subset(
     let write = |file: &mut std::fs::File| -> std::io::Result<()> {
         let mut out = BufWriter::new(file);
         out.write_all(b"{")?;
-        for (i, name) in all.splits().enumerate() {
+        for (i, name) in others.splits().enumerate() {
             let key = serde_json::to_string(name)?;
             write!(out, "{}{key}: [", if i > 0 { ", " } else { "" })?;
             let mut separator = "";
@@ -48,8 +48,8 @@ pub(super) fn write_subset(
             };
             if name == split {
                 records.iter().try_for_each(|record| put(record))?;
-            } else if let Ok(others) = all.records(name) {
-                others.into_iter().try_for_each(&mut put)?;
+            } else if let Ok(records) = others.records(name) {
+                records.into_iter().try_for_each(&mut put)?;
             }
             out.write_all(b"]")?;
         }

@@ -2,6 +2,7 @@
 
 use super::{TrainError, Trainer};
 use crate::checkpoint::{Pointer, TrainState};
+use crate::config::Transform;
 use crate::eval::{EvalError, EvalOptions, Mark, SplitReport, evaluate};
 use crate::parallel::world;
 use crate::report::{Protocol, Scores, Weights};
@@ -58,14 +59,16 @@ impl Trainer {
             scores.and_then(figure).map_or("none".to_owned(), |value| format!("{value:.1}"))
         };
         let mark = |mark| text(report.mark(mark, Protocol::Standard));
+        // Not known of an outline network where no record has a mask.
+        let ceiling = report.mark(Mark::Ceiling, Protocol::Standard).and_then(figure);
+        let ceiling = ceiling.map_or(String::new(), |value| format!(", {most} {value:.1}"));
         self.log.line(format!(
             "{} {name} {} ({weights} weights); a model that ignores the words reaches at most {}, this one with \
-             the words of an image permuted {}, {most} {}",
+             the words of an image permuted {}{ceiling}",
             report.split,
             text(own),
             mark(Mark::Blind),
             mark(Mark::Permuted),
-            mark(Mark::Ceiling),
         ))?;
         Ok(())
     }
@@ -75,12 +78,24 @@ impl Trainer {
         let pointer = best.unwrap_or(Pointer::Latest);
         let checkpoint = format!("{run}/checkpoints/{pointer}");
         let longer = 2 * self.config.train.epochs;
-        let image = self.val.image_path(0).display();
-        let words = self.val.referent(0).expressions.first().map_or("the dog", String::as_str);
-        format!(
-            "next: partial-res eval --checkpoint {checkpoint} --draw pictures\n      \
-             partial-res predict --checkpoint {checkpoint} --image {image} --expression \"{words}\"\n      \
-             partial-res train … --set train.epochs={longer}"
-        )
+        let use_it = if self.config.data.train_transform == Transform::CloseUp {
+            // It looks where it is told to: at known boxes, or at what another network finds.
+            format!(
+                "partial-res label --checkpoint {checkpoint}\n      \
+                 partial-res eval --checkpoint FINDER --second-look {checkpoint} --draw pictures"
+            )
+        } else {
+            let asked = |referent| Some((referent, self.val.referent(referent).askable().next()?));
+            let (referent, words) = match (0..self.val.len()).find_map(asked) {
+                Some((referent, i)) => (referent, self.val.referent(referent).expressions[i].as_str()),
+                None => (0, "the dog"),
+            };
+            let image = self.val.image_path(referent).display();
+            format!(
+                "partial-res eval --checkpoint {checkpoint} --draw pictures\n      \
+                 partial-res predict --checkpoint {checkpoint} --image {image} --expression \"{words}\""
+            )
+        };
+        format!("next: {use_it}\n      partial-res train … --set train.epochs={longer}")
     }
 }

@@ -129,6 +129,10 @@ fn a_labelling_that_is_asked_to_stop_goes_on_later() {
 fn close_ups_are_learnt_and_labelled() {
     let (_folder, root) = data();
     let run = train(&root, Transform::CloseUp);
+    let last_words = fs::read_to_string(run.join("log.txt")).unwrap();
+    let next = last_words.split_once("next: ").unwrap().1;
+    assert!(next.contains("label --checkpoint") && next.contains("--second-look"), "{next}");
+    assert!(!next.contains("predict"), "{next}");
     let run = run.to_str().unwrap();
     succeed(&["label", "--checkpoint", run, "--device", "cpu"], &root);
     let predictions = Predictions::read(&file(&root, "predictions.jsonl")).unwrap();

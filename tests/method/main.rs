@@ -1,5 +1,6 @@
-//! Sample, label, pick: the commands between two trainings, and judge.
+//! Sample, label, pick: the commands between two trainings, judge, and what eval and predict leave.
 
+mod ask;
 mod judge;
 mod label;
 mod pick;

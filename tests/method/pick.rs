@@ -70,7 +70,12 @@ fn picked_records_follow_the_labelled_ones_with_the_predicted_outline() {
     let pictures_folder = pictures.to_str().unwrap();
     let arguments =
         ["pick", "--ratio", "10", "--dataset", DATASET, "--method", "rpp", "--draw", pictures_folder];
-    let said = succeed(&arguments, &root);
+    fs::rename(root.join("images/refshapes"), root.join("images/moved")).unwrap();
+    let error = fail(&arguments, &root);
+    assert!(error.contains("there is no image") && error.contains("--set data.images"), "{error}");
+    assert!(!file(&root, "instances_sample_10_box_pick.json").exists(), "images are looked for first");
+    let moved = ["--set", "data.images.refshapes=moved/{image_id:06}.jpg"];
+    let said = succeed(&[&arguments[..], &moved].concat(), &root);
     let png = image::open(file(&root, "instances_sample_10_box_pick.png")).unwrap();
     assert!(png.width() > 300);
     assert!(
@@ -117,7 +122,7 @@ fn picked_records_follow_the_labelled_ones_with_the_predicted_outline() {
     assert_eq!(line("kept")[2], "100.00", "{said}");
     assert_eq!(line("rejected: nothing outlined")[0], empty.to_string(), "{said}");
 
-    let error = fail(&arguments, &root);
+    let error = fail(&[&arguments[..], &moved].concat(), &root);
     assert!(error.contains("instances_sample_10_box_pick.json exists already"), "{error}");
 }
 
@@ -152,6 +157,15 @@ fn what_does_not_belong_together_is_refused() {
     let error = message(&all, &labelled, &other);
     assert!(error.contains(&format!("made up, referent {index}: ")) && error.contains("5 x 5"), "{error}");
 
+    // Of a split that wasn't sampled: the file would have the true masks of the one that was.
+    let mut other = predictions(&all);
+    other.header.split = "val".into();
+    other.referents.clear();
+    let error = message(&all, &labelled, &other);
+    assert!(error.contains("every record of split val") && error.contains("--predictions"), "{error}");
+    assert!(!out.exists());
+    assert_eq!(pick(&all, &all, &other, &out, &options).unwrap().kept, 0, "a sample of 100 %");
+
     // A record that is not in the whole file; spelling alone makes none.
     let text = fs::read_to_string(labelled.path()).unwrap();
     let respelt = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&text).unwrap()).unwrap();
@@ -162,6 +176,7 @@ fn what_does_not_belong_together_is_refused() {
         pick(&all, &respelt, &predictions(&all), &out, &options).unwrap(),
     );
     assert_eq!(one.verdicts, two.verdicts);
+    assert_eq!(records(&Annotations::read(&out).unwrap(), "val"), records(&respelt, "val"));
     // As the reference writes them: the outlines, through the outermost pixels.
     let outlines = PickOptions { masks: Masks::Outlines, ..options };
     let three = pick(&all, &respelt, &predictions(&all), &out, &outlines).unwrap();
@@ -270,5 +285,42 @@ fn where_all_are_kept_no_outline_is_lost() {
         let (nothing, outlined): (Vec<_>, Vec<_>) = picked.verdicts.iter().partition(|v| v.referent % 3 == 1);
         assert_eq!((picked.kept, picked.empty), (outlined.len(), nothing.len()), "{ratio} %");
         assert!(outlined.iter().all(|verdict| verdict.candidate == 1 && verdict.judgement.kept));
+    }
+}
+
+#[test]
+fn what_has_no_vertices_is_no_label() {
+    let (_folder, root) = data();
+    succeed(&["sample", "--ratio", "1", "--dataset", DATASET], &root);
+    let (all, labelled) = (read(&root, "instances.json"), read(&root, "instances_sample_1.json"));
+    let out = file(&root, "out.json");
+    // Filled again, the outline of two by two pixels is one pixel.
+    for (side, masks, kept) in [
+        ([3.0, 1.0], Masks::Predicted, false),
+        ([3.0, 1.0], Masks::Outlines, false),
+        ([2.0, 2.0], Masks::Predicted, true),
+        ([2.0, 2.0], Masks::Outlines, false),
+        ([4.0, 4.0], Masks::Outlines, true),
+    ] {
+        let mut predictions = predictions(&all);
+        for (prediction, referent) in predictions.referents.iter_mut().zip(all.referents("train").unwrap()) {
+            let candidate = &mut prediction.candidates[0];
+            let ([x, y, ..], [w, h]) = (referent.bbox, side);
+            candidate.mask = Rle::from_box(referent.height, referent.width, [x, y, w, h]).unwrap();
+            candidate.projection_term = Some(0.0);
+        }
+        let criterion = Criterion::Quality(0.0);
+        let options = PickOptions { criterion, masks, weights: false, force: true };
+        let picked = pick(&all, &labelled, &predictions, &out, &options).unwrap();
+        let count = picked.verdicts.len();
+        let expected = if kept { (count, 0) } else { (0, count) };
+        assert_eq!((picked.kept, picked.empty), expected, "{side:?} {masks:?}");
+        let written = Annotations::read(&out).unwrap();
+        for label in &written.referents("train").unwrap()[picked.labelled..] {
+            assert!(
+                !partial_res::mask::vertices(&label.mask().unwrap(), 12).is_empty(),
+                "{side:?} {masks:?}"
+            );
+        }
     }
 }

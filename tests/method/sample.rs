@@ -35,6 +35,9 @@ fn samples_are_nested_and_leave_everything_else_as_it_is() {
     let error = fail(&["sample", "--ratio", "1,5", "--dataset", DATASET], &root);
     assert!(error.contains("instances_sample_5.json exists already; --force replaces it"), "{error}");
     assert!(!file(&root, "instances_sample_1.json").exists(), "all files or none");
+    fail(&["sample", "--ratio", "1,200", "--dataset", DATASET], &root);
+    assert!(!file(&root, "instances_sample_1.json").exists(), "all files or none");
+    succeed(&["sample", "--ratio", "40,30,40", "--dataset", DATASET], &root);
     succeed(&["sample", "--ratio", "5", "--dataset", DATASET, "--force"], &root);
     assert_ne!(fs::read(file(&root, "instances_sample_5.json")).unwrap(), before, "another seed");
     let error = fail(&["sample", "--ratio", "0", "--dataset", DATASET], &root);

@@ -20,6 +20,7 @@ fn the_last_words_name_a_checkpoint_that_is_there() {
         for record in all["val"].as_array_mut().expect("records") {
             record.as_object_mut().expect("a record").remove("mask");
         }
+        all["val"][0]["expressions"] = serde_json::json!(["?!", "the second one"]);
     });
     let mut config = config(&root);
     config.train.epochs = 1;
@@ -30,6 +31,8 @@ fn the_last_words_name_a_checkpoint_that_is_there() {
     trainer.conclude(&|_| false).expect("told");
     let text = std::fs::read_to_string(log).expect("the log");
     assert!(text.contains("val box accuracy ") && !text.contains("accuracy none"), "{text}");
+    // Neither marks that are not known nor an expression without a word.
+    assert!(!text.contains("perfect tokens") && text.contains("--expression \"the second one\""), "{text}");
     let named = text.split_once("eval --checkpoint ").expect("what to do next").1;
     let named = named.split_whitespace().next().expect("a path");
     Checkpoint::open(Path::new(named)).expect("it is there");
