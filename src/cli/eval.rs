@@ -11,7 +11,7 @@ use partial_res::eval::{Drawings, EvalOptions, PredictionWriter, evaluate, write
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, Labeller, changed, open_checkpoint, warn_of_unknown_words};
+use super::shared::{DeviceArgs, Labeller, changed, check_alike, open_checkpoint, warn_of_unknown_words};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -87,10 +87,17 @@ pub fn run(args: EvalArgs) -> Result<()> {
     let labeller = args.second_look.as_deref().map(|name| Labeller::open(name, &device, &log)).transpose()?;
     let second = labeller.as_ref().map(Labeller::look).transpose()?;
     let splits = if args.split.is_empty() { &config.data.test_splits } else { &args.split };
+    let datasets = Dataset::open_splits(&config.data, INSTANCES, splits)?;
+    if let Some(dataset) = datasets.first() {
+        let weights = networks.iter().map(|(which, _)| checkpoint.hash(*which));
+        let weights: Vec<_> = weights.chain(labeller.as_ref().map(Labeller::hash)).collect();
+        let options = format!("{:?}", (splits, args.batch_size, args.limit, args.no_marks));
+        check_alike(&weights, &config, dataset, &options)?;
+    }
     let written = args.predictions.as_deref().filter(|_| world().is_root());
     let mut predictions = written.map(PredictionWriter::create).transpose()?;
     let mut reports = Vec::new();
-    for dataset in Dataset::open_splits(&config.data, INSTANCES, splits)? {
+    for dataset in datasets {
         let asked = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
         warn_of_unknown_words(&asked, asked.vocabulary(), "the network", &log)?;
         if let Some(labeller) = &labeller {
