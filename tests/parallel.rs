@@ -81,6 +81,10 @@ fn weigh(annotations: &Path) {
     std::fs::write(annotations, all.to_string()).expect("written");
 }
 
+fn shapes() -> ShapesConfig {
+    ShapesConfig { images: 16, val_images: 5, test_images: 1, size: 64, ..ShapesConfig::default() }
+}
+
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -89,9 +93,7 @@ impl Place {
     /// else.
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let shapes =
-            ShapesConfig { images: 16, val_images: 5, test_images: 1, size: 64, ..ShapesConfig::default() };
-        generate(&shapes, &folder.path().join("data"), &|_, _| ()).expect("RefShapes");
+        generate(&shapes(), &folder.path().join("data"), &|_, _| ()).expect("RefShapes");
         weigh(&folder.path().join("data/annotations/refshapes-unc/instances.json"));
         let mut model = tiny::model();
         (model.dropout, model.cross_attention_dropout) = (0.0, 0.0);
@@ -267,8 +269,50 @@ fn an_error_of_one_is_said_and_ends_all(launcher: Launcher) {
     assert!(!success && said.contains("only train, eval"), "{said}");
 }
 
+/// What only one of two processes is told, and what is said of it: nothing where that makes no difference.
+fn what_is_not_the_same_is_refused() {
+    let place = Place::new();
+    let run = |runs, seed| place.train(None, runs, &["train.epochs=1", seed]).display().to_string();
+    let (one, other) = (run("one", "train.seed=1"), run("other", "train.seed=2"));
+    let (one, other) = (&one[..], &other[..]);
+    std::os::unix::fs::symlink(place.path().join("data"), place.path().join("same")).expect("a link");
+    // Without the weights of records.
+    generate(&shapes(), &place.path().join("unlike"), &|_, _| ()).expect("RefShapes");
+    let eval = ["eval", "--split", "val", "--no-marks", "--checkpoint"];
+    let label = ["label", "--out", "labels.jsonl", "--checkpoint"];
+    let train = ["train", "tiny.toml", "--runs", "runs", "--set", "train.epochs=1"];
+    for (command, of_each, expected) in [
+        (&eval[..], [&[one][..], &[other]], "the weights of process 0"),
+        (&eval, [&[one], &[one, "--weights", "raw"]], "the weights of process 0"),
+        (&eval, [&[one], &[one, "--batch-size", "3"]], "other options"),
+        (&eval, [&[one], &[one, "--set", "data.max_words=3"]], "another configuration"),
+        (&eval, [&[one], &[one, "--set", "data.root=same"]], ""),
+        (&label, [&[one], &[other]], "the weights of process 0"),
+        (&label, [&[one], &[one, "--set", "data.root=unlike"]], "other annotations"),
+        (&train, [&[], &["--set", "train.lr=1e-4"]], "another configuration"),
+        (&train, [&[], &["--set", "data.root=unlike"]], "other annotations"),
+        (&train, [&[], &["--set", "data.root=same"]], ""),
+    ] {
+        let mut commands = group(Some(Launcher::Tcp), place.path(), command);
+        for (command, own) in commands.iter_mut().zip(of_each) {
+            command.args(own);
+        }
+        let (success, said) = finish(start(commands));
+        assert_eq!(success, expected.is_empty(), "{command:?} {of_each:?}: {said}");
+        assert!(success || said.contains("process 1 ") && said.contains(expected), "{said}");
+        let ran = command == train && success;
+        let begun = std::fs::read_dir(place.path().join("runs")).is_ok_and(|mut runs| runs.next().is_some());
+        assert_eq!(begun, ran, "what never began leaves no folder");
+    }
+}
+
 mod tcp {
     use super::Launcher::Tcp;
+
+    #[test]
+    fn what_is_not_the_same_is_refused() {
+        super::what_is_not_the_same_is_refused();
+    }
 
     #[test]
     fn two_with_half_a_batch_end_where_one_ends() {

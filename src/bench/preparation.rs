@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Phase;
 use super::machine::thread_cpu_seconds;
 use crate::config::Config;
-use crate::data::{Batch, DataError, Dataset, INSTANCES, Plan, Preparation, Visit};
+use crate::data::{Batch, DataError, Dataset, Plan, Preparation, Visit};
 
 /// The first `samples` samples of a training's first epoch, one after the other on this thread, without images
 /// kept in memory; each run is all of them.
@@ -14,7 +14,7 @@ use crate::data::{Batch, DataError, Dataset, INSTANCES, Plan, Preparation, Visit
 /// # Errors
 /// As [`Dataset::open`] and [`Dataset::sample`].
 pub fn preparation(config: &Config, samples: usize, runs: usize) -> Result<Vec<Phase>, DataError> {
-    let dataset = Dataset::open(&config.data, INSTANCES, "train")?;
+    let dataset = Dataset::open(&config.data, &config.data.train_annotations, "train")?;
     let visit =
         Visit { seed: config.train.seed, epoch: 0, batch_size: 1, referents_per_image: 1, batches: samples };
     let plan = Plan::training(&dataset, &visit);

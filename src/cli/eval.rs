@@ -13,7 +13,7 @@ use partial_res::eval::{
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, Labeller, changed, open_checkpoint, warn_of_unknown_words};
+use super::shared::{DeviceArgs, Labeller, changed, check_alike, open_checkpoint, warn_of_unknown_words};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -98,6 +98,12 @@ pub fn run(args: EvalArgs) -> Result<()> {
     let answers = args.predictions.as_deref().filter(|_| root);
     json.map(check_place).transpose().context("--json")?;
     answers.map(check_place).transpose().context("--predictions")?;
+    if let Some(dataset) = datasets.first() {
+        let weights = networks.iter().map(|(which, _)| checkpoint.hash(*which));
+        let weights: Vec<_> = weights.chain(labeller.as_ref().map(Labeller::hash)).collect();
+        let options = format!("{:?}", (splits, args.batch_size, args.limit, args.no_marks));
+        check_alike(&weights, &config, dataset, &options)?;
+    }
     let mut reports = Vec::new();
     for dataset in datasets {
         let begin = if reports.is_empty() { PredictionWriter::create } else { PredictionWriter::append };

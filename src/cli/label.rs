@@ -11,7 +11,7 @@ use partial_res::data::{Dataset, INSTANCES};
 use partial_res::pseudo::{Asked, Labelling, Method, label, predictions_file, usual_batch_size};
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, changed, open_checkpoint, warn_of_unknown_words};
+use super::shared::{DeviceArgs, changed, check_alike, open_checkpoint, warn_of_unknown_words};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Expressions {
@@ -75,6 +75,9 @@ pub fn run(args: LabelArgs) -> Result<()> {
     let dataset = Dataset::open(&config.data, INSTANCES, &args.split)?;
     let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
     warn_of_unknown_words(&dataset, dataset.vocabulary(), "the network", &log)?;
+    let batch_size = args.batch_size.map_or(usual_batch_size(&config), NonZeroUsize::get);
+    let options = format!("{:?}", (&args.split, args.expressions, args.method, batch_size));
+    check_alike(&[checkpoint.hash(args.weights)], &config, &dataset, &options)?;
     let out = args.out.unwrap_or_else(|| predictions_file(dataset.annotations().path()));
     let labelling = Labelling {
         network: &network,
@@ -91,7 +94,7 @@ pub fn run(args: LabelArgs) -> Result<()> {
             How::Boxes => Method::Boxes,
             How::Rpp => Method::Greedy,
         },
-        batch_size: args.batch_size.map_or(usual_batch_size(&config), NonZeroUsize::get),
+        batch_size,
         force: args.force,
     };
     let start = Instant::now();

@@ -17,7 +17,7 @@ use partial_res::device::DeviceChoice;
 use partial_res::eval::Look;
 use partial_res::hub::{Hub, RepositoryId};
 use partial_res::model::Network;
-use partial_res::parallel::world;
+use partial_res::parallel::{ParallelError, world};
 use partial_res::report::Log;
 use partial_res::shapes::{self, ShapesError};
 use partial_res::text::Vocabulary;
@@ -111,6 +111,11 @@ impl Labeller {
         warn_of_unknown_words(dataset, &self.checkpoint.vocabulary, "the labeller", log)
     }
 
+    /// Identifies the weights.
+    pub fn hash(&self) -> Option<&str> {
+        self.checkpoint.hash(self.checkpoint.best_weights())
+    }
+
     pub fn look(&self) -> Result<Look<'_>> {
         let Checkpoint { vocabulary, config, .. } = &self.checkpoint;
         Look::closer(&self.network, vocabulary, config).context("--second-look")
@@ -147,6 +152,22 @@ pub fn changed(config: &Config, sets: &[String]) -> Result<Config> {
         "--set model.…: the network of a checkpoint is what it is; only data.* and train.* can be changed here"
     );
     Ok(changed)
+}
+
+/// Several processes must answer with the same networks, and the same questions: `weights` identifies the first
+/// ([`Checkpoint::hash`]), `options` says what the command line decides about the second.
+pub fn check_alike(
+    weights: &[Option<&str>],
+    config: &Config,
+    dataset: &Dataset,
+    options: &str,
+) -> Result<(), ParallelError> {
+    world().check_same_weights(format!("{weights:?}").as_bytes())?;
+    world().check_same("another configuration", config.without_places().to_toml().as_bytes())?;
+    world().check_same("other options", options.as_bytes())?;
+    let annotations = dataset.annotations();
+    let what = format!("other annotations in {}", annotations.path().display());
+    world().check_same(&what, annotations.text().as_bytes())
 }
 
 /// RefShapes is made when it is wanted and not there.

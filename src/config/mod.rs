@@ -38,3 +38,19 @@ described! {
         pub train: TrainConfig,
     }
 }
+
+impl Config {
+    /// The same without what may differ from machine to machine, for processes that must have all else alike: where
+    /// things lie (what lies there is to be compared by content), and threads.
+    pub fn without_places(&self) -> Self {
+        let neutral = Self::default();
+        let mut config = self.clone();
+        config.data.root = neutral.data.root;
+        config.data.train_annotations = neutral.data.train_annotations;
+        config.data.images = neutral.data.images;
+        config.data.workers = neutral.data.workers;
+        config.train.finetune_from = neutral.train.finetune_from;
+        config.train.backbone = neutral.train.backbone;
+        config
+    }
+}

@@ -86,7 +86,13 @@ pub fn answer_batches<E: From<EvalError>>(
             })?,
         };
         let taken =
-            batches.iter().zip(exchange(answers)).try_for_each(|(batch, answers)| each(batch, answers));
+            batches.iter().zip(exchange(answers)).enumerate().try_for_each(|(rank, (batch, answers))| {
+                let (found, expected) = (answers.len(), batch.rows.len());
+                if found != expected {
+                    return Err(EvalError::Answers { rank, found, expected }.into());
+                }
+                each(batch, answers)
+            });
         if world().any(taken.is_err()) {
             taken?;
             return Err(EvalError::Stopped.into());

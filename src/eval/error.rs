@@ -24,6 +24,10 @@ pub enum EvalError {
     Mask { split: String, referent: usize, source: MaskError },
     #[error("the image is {height} x {width} pixels, which no mask can have: {source}")]
     ImageSize { height: usize, width: usize, source: MaskError },
+    #[error(
+        "process {rank} gave {found} answers to a batch of {expected} rows: all must run the same command on the same files"
+    )]
+    Answers { rank: usize, found: usize, expected: usize },
     #[error("the evaluation was stopped")]
     Stopped,
     #[error("split {split} has no referent to evaluate")]

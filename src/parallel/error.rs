@@ -24,9 +24,10 @@ pub enum ParallelError {
     )]
     Listen { address: String, source: std::io::Error },
     #[error(
-        "process {ranks} did not come within {seconds} s; are all started, with the same MASTER_ADDR, MASTER_PORT and WORLD_SIZE?"
+        "process {ranks} did not come to {address}, where process 0 listens, within {seconds} s; are all started, with \
+         the same MASTER_ADDR, MASTER_PORT and WORLD_SIZE, and is that an address that they can reach?"
     )]
-    Absent { ranks: String, seconds: u64 },
+    Absent { ranks: String, address: String, seconds: u64 },
     #[error(
         "no process 0 at {address} within {seconds} s ({source}): is it running, and are MASTER_ADDR and MASTER_PORT right?"
     )]
@@ -57,10 +58,13 @@ pub enum ParallelError {
     #[error(transparent)]
     Ended(Arc<ParallelError>),
     #[error(
-        "process {rank} does not have the weights of process 0: all must read the same files and be the same \
-         program"
+        "process {rank} does not have the weights of process 0: all must read the same files (of a run that is being \
+         trained name one checkpoint, RUN/checkpoints/step-N) and be the same program"
     )]
     OtherWeights { rank: usize },
+    /// `what`: such as "another configuration".
+    #[error("process {rank} has {what} than process 0: all must run the same command on the same files")]
+    Other { rank: usize, what: String },
     #[error("process {rank} has a gradient for other parameters than process 0")]
     OtherGradients { rank: usize },
     #[cfg(feature = "nccl")]

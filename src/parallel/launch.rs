@@ -54,6 +54,19 @@ impl Launch {
                 number(variables.size, "the number of processes")?.filter(|&size| size > 1),
             )
         };
+        // `srun --mpi=pmi2` has PMI's sizes and ranks, but says the local ones in its own way. Of others only who counts
+        // as many processes has started this one: the shell of a Slurm job has a SLURM_LOCALID too.
+        let local_rank = |own: &Variables, size| {
+            const EXPECTED: &str = "the number of this process on its machine";
+            for other in [own].into_iter().chain(&LAUNCHERS) {
+                if several(other)? == Some(size)
+                    && let Some(local_rank) = number(other.local_rank, EXPECTED)?
+                {
+                    return Ok(Some(local_rank));
+                }
+            }
+            Ok::<_, ParallelError>(None)
+        };
         let missing = |name, expected| ParallelError::Variable { name, found: String::new(), expected };
         let at_address = |variables: &Variables, size, address| {
             const EXPECTED: &str = "the number of this process, from 0 and below the number of processes";
@@ -62,8 +75,8 @@ impl Launch {
                 let found = rank.to_string();
                 return Err(ParallelError::Variable { name: variables.rank, found, expected: EXPECTED });
             }
-            let local_rank = number(variables.local_rank, "the number of this process on its machine")?;
-            Ok(Some(Self::Address { rank, size, local_rank: local_rank.unwrap_or(rank), address }))
+            let local_rank = local_rank(variables, size)?.unwrap_or(rank);
+            Ok(Some(Self::Address { rank, size, local_rank, address }))
         };
         if let Some(size) = several(&TORCHRUN)? {
             let address = address()?.ok_or_else(|| {
@@ -77,13 +90,8 @@ impl Launch {
             return match address()? {
                 Some(address) => at_address(variables, size, address),
                 None => {
-                    let local_rank =
-                        number(variables.local_rank, "the number of this process on its machine")?;
-                    Ok(Some(Self::Mpi {
-                        variable: variables.size,
-                        size,
-                        local_rank: local_rank.unwrap_or(0),
-                    }))
+                    let local_rank = local_rank(variables, size)?.unwrap_or(0);
+                    Ok(Some(Self::Mpi { variable: variables.size, size, local_rank }))
                 }
             };
         }
@@ -131,6 +139,26 @@ mod tests {
         let address = ("node0".into(), 29500);
         let third = Launch::Address { rank: 3, size: 4, local_rank: 1, address };
         assert_eq!(read(&[&place[..], &step].concat()), Ok(Some(third)));
+    }
+
+    #[test]
+    fn who_has_no_local_number_is_told_by_slurm() {
+        // As `srun --mpi=pmi2` has it.
+        let pmi = [("PMI_SIZE", "4"), ("PMI_RANK", "3")];
+        let step = [("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "3"), ("SLURM_LOCALID", "1")];
+        let by_mpi = |local_rank| Ok(Some(Launch::Mpi { variable: "PMI_SIZE", size: 4, local_rank }));
+        assert_eq!(read(&[&pmi[..], &step].concat()), by_mpi(1));
+        assert_eq!(read(&[&pmi[..], &[("MPI_LOCALRANKID", "2")], &step].concat()), by_mpi(2));
+        // In the shell of a job SLURM_LOCALID is that of the shell.
+        assert_eq!(read(&[&pmi[..], &step[2..]].concat()), by_mpi(0));
+        let place = [("MASTER_ADDR", "node0"), ("MASTER_PORT", "29500")];
+        let at = |local_rank| {
+            Ok(Some(Launch::Address { rank: 3, size: 4, local_rank, address: ("node0".into(), 29500) }))
+        };
+        assert_eq!(read(&[&place[..], &pmi, &step].concat()), at(1));
+        let by_hand = [("WORLD_SIZE", "4"), ("RANK", "3")];
+        assert_eq!(read(&[&place[..], &by_hand, &step[2..]].concat()), at(3));
+        assert_eq!(read(&[&place[..], &by_hand, &step].concat()), at(1));
     }
 
     #[test]

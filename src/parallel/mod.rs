@@ -9,6 +9,7 @@
 //! All processes must call the same operations in the same order. A process that fails leaves with
 //! [`World::abort`], which ends the others too: none waits for an answer that will not come.
 
+mod agreement;
 mod alone;
 mod error;
 mod launch;

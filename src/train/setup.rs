@@ -117,6 +117,7 @@ impl Trainer {
         log: Log,
         load: impl FnOnce(&Config, &Dataset, &Parameters, &Log) -> Result<(), TrainError>,
     ) -> Result<Self, TrainError> {
+        check_same_data(&config, [&train, &val])?;
         let lock = if world().is_root() { run.lock()? } else { None };
         let words = train.vocabulary().len();
         let (network, parameters) = Network::create(&config.model, words, config.train.seed, device)?;
@@ -149,6 +150,21 @@ impl Trainer {
             _lock: lock,
         })
     }
+}
+
+/// Processes that learn different things, or in different ways, would drift apart.
+fn check_same_data(config: &Config, datasets: [&Dataset; 2]) -> Result<(), TrainError> {
+    if world().is_alone() {
+        return Ok(());
+    }
+    world().check_same("another configuration", config.without_places().to_toml().as_bytes())?;
+    for dataset in datasets {
+        let annotations = dataset.annotations();
+        let what = format!("other annotations in {}", annotations.path().display());
+        world().check_same(&what, annotations.text().as_bytes())?;
+    }
+    let vocabulary = serde_json::to_vec(datasets[0].vocabulary()).expect("plain data");
+    Ok(world().check_same("another vocabulary", &vocabulary)?)
 }
 
 /// Processes that begin with different weights would never agree again.
