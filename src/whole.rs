@@ -72,7 +72,7 @@ pub fn sync_all(folder: &Path) -> io::Result<()> {
         // SAFETY: the descriptor is open until the call returns.
         match unsafe { libc::syncfs(opened.as_raw_fd()) } {
             0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+            _ => if_granted(Err(io::Error::last_os_error())),
         }
     }
     #[cfg(not(target_os = "linux"))]
@@ -85,9 +85,19 @@ pub fn sync_all(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// What was renamed in a folder lasts from then on.
+/// What was renamed in a folder lasts from then on, where the file system can say so.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { if_granted(File::open(folder).and_then(|folder| folder.sync_all())) } else { Ok(()) }
+}
+
+/// Some file systems (FAT, FUSE, network drives) know no modes and can't sync a folder. What is written there is whole
+/// all the same; a broken or full disk is an error.
+fn if_granted(done: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match done {
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => Ok(()),
+        other => other,
+    }
 }
 
 /// Temporary files and folders are private to their owner; what they become is not.
@@ -95,10 +105,24 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 pub fn readable_by_all(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mode = if path.is_dir() { 0o755 } else { 0o644 };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    if_granted(fs::set_permissions(path, fs::Permissions::from_mode(mode)))
 }
 
 #[cfg(not(unix))]
 pub fn readable_by_all(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_system_refuses_is_no_error_and_a_broken_or_full_disk_is() {
+        let granted = |code| if_granted(Err(io::Error::from_raw_os_error(code))).is_ok();
+        assert!(
+            [libc::EPERM, libc::EACCES, libc::EINVAL, libc::ENOTSUP, libc::ENOSYS].into_iter().all(granted)
+        );
+        assert!(![libc::EIO, libc::ENOSPC, libc::ENOENT].into_iter().any(granted));
+    }
 }

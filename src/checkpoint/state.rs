@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Pointer;
-use crate::report::{Protocol, ResultRow};
+use crate::report::{Protocol, ResultRow, Weights};
 
 /// All that a resumed training needs besides tensors and configuration.
 ///
@@ -20,6 +20,9 @@ pub struct TrainState {
     pub epoch: usize,
     /// Batches used of the epoch in progress.
     pub batch: usize,
+    /// Batches that epoch had when they were counted; 0 where that is not known.
+    #[serde(default)]
+    pub epoch_batches: usize,
     /// Finished optimizer steps.
     pub step: usize,
     /// Learning rate of the last step.
@@ -49,6 +52,24 @@ pub struct TrainState {
 }
 
 impl TrainState {
+    /// The epoch in progress has so many batches. If it had another number of them (another batch size, number of
+    /// processes or training set), `batch` becomes the same share of it, at the beginning of a step of `accumulate`
+    /// batches; returns what it had.
+    pub(crate) fn divide_epoch(&mut self, batches: usize, accumulate: usize) -> Option<usize> {
+        let before = std::mem::replace(&mut self.epoch_batches, batches);
+        if self.batch == 0 || before == 0 || before == batches {
+            return None;
+        }
+        self.batch = match self.batch < before {
+            true => {
+                (self.batch as u128 * batches as u128 / before as u128) as usize / accumulate * accumulate
+            }
+            // Only its evaluation is left.
+            false => batches,
+        };
+        Some(before)
+    }
+
     /// The step at which the best score was reached that a pointer stands for, as far as `scores` tells.
     pub(super) fn best_step(&self, pointer: Pointer) -> Option<usize> {
         let (best, score): (_, fn(&ResultRow) -> Option<f64>) = match pointer {
@@ -56,8 +77,11 @@ impl TrainState {
             Pointer::DetBest => (self.best_det?, |row| row.box_acc),
             Pointer::SegmBest => (self.best_segm?, |row| row.miou),
         };
-        // Of whichever weights were judged then.
-        let judged = |row: &&ResultRow| row.protocol == Protocol::Standard;
+        // Of the weights that are judged: a raw row may have the same score by chance.
+        let averaged = |step| self.scores.iter().any(|row| row.step == step && row.weights == Weights::Ema);
+        let judged = |row: &&ResultRow| {
+            row.protocol == Protocol::Standard && (row.weights == Weights::Ema || !averaged(row.step))
+        };
         self.scores.iter().filter(judged).find(|row| score(row) == Some(best)).map(|row| row.step)
     }
 
@@ -66,6 +90,7 @@ impl TrainState {
         let counters = [
             ("epoch", self.epoch as u64),
             ("batch", self.batch as u64),
+            ("epoch_batches", self.epoch_batches as u64),
             ("step", self.step as u64),
             ("ema_updates", self.ema_updates),
             ("loss_batches", self.loss_batches as u64),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
@@ -164,11 +165,10 @@ impl Store {
     }
 
     /// A pointer of a time line that was given up may name the step that was saved anew, without being the best.
-    fn correct(&self, pointer: Pointer, state: &TrainState) -> Result<(), CheckpointError> {
+    pub(super) fn correct(&self, pointer: Pointer, state: &TrainState) -> Result<(), CheckpointError> {
         let (path, best) = (self.folder.join(pointer.name()), state.best_step(pointer));
         let name = |step| format!("{STEP}{step}");
-        let named = fs::read_to_string(&path).unwrap_or_default();
-        if named.trim() != name(state.step) || best == Some(state.step) {
+        if self.named(pointer)? != Some(name(state.step)) || best == Some(state.step) {
             return Ok(());
         }
         match best.map(name).filter(|best| self.folder.join(best).is_dir()) {
@@ -177,15 +177,24 @@ impl Store {
         }
     }
 
-    fn prune(&self, newest: usize, keep: usize) -> Result<(), CheckpointError> {
+    /// What a pointer says, if it is there. One that can't be read is an error: it may name the best checkpoint.
+    fn named(&self, pointer: Pointer) -> Result<Option<String>, CheckpointError> {
+        let path = self.folder.join(pointer.name());
+        match fs::read(&path) {
+            Ok(name) => Ok(Some(String::from_utf8_lossy(&name).trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(CheckpointError::Read { path, source }),
+        }
+    }
+
+    pub(super) fn prune(&self, newest: usize, keep: usize) -> Result<(), CheckpointError> {
         let mut steps = steps(&self.folder)?;
         // Later ones are of a time line that was given up, or damaged: not ours to judge.
         steps.retain(|&(step, _)| step <= newest);
-        let marked: Vec<PathBuf> = Pointer::ALL
-            .iter()
-            .filter_map(|pointer| fs::read_to_string(self.folder.join(pointer.name())).ok())
-            .map(|name| self.folder.join(name.trim()))
-            .collect();
+        let mut marked = Vec::new();
+        for pointer in Pointer::ALL {
+            marked.extend(self.named(pointer)?.map(|name| self.folder.join(name)));
+        }
         for (_, folder) in steps.iter().rev().skip(keep.max(1)) {
             let optimizer = folder.join(OPTIMIZER);
             let removed = match marked.contains(folder) {

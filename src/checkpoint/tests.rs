@@ -145,6 +145,58 @@ fn a_mark_does_not_name_a_step_that_was_saved_anew_and_is_not_the_best() {
     assert!(message(&store.folder().join("segm_best")).starts_with("no checkpoint at "));
 }
 
+/// Box accuracy is a count of a few: raw weights reach the same by chance.
+#[test]
+fn the_best_is_of_the_averaged_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    let row = |step, weights, accuracy| {
+        let scores = Scores { box_acc: Some(accuracy), ..Scores::default() };
+        ResultRow::new((step, step), "val", weights, Protocol::Standard, &scores)
+    };
+    let mut state = TrainState::default();
+    for (step, raw, averaged, best) in [(1, 60.0, 50.0, true), (2, 40.0, 60.0, true), (3, 60.0, 55.0, false)]
+    {
+        state.scores.extend([row(step, Weights::Raw, raw), row(step, Weights::Ema, averaged)]);
+        state.step = step;
+        state.best_det = if best { Some(averaged) } else { state.best_det };
+        save_state(&store, &state, if best { &[Pointer::DetBest] } else { &[] }, 1);
+    }
+    store.forget_lost(&mut state);
+    assert_eq!(state.best_det, Some(60.0));
+    // Nothing else is judged where there is no average.
+    state.scores.retain(|row| row.weights == Weights::Raw);
+    assert_eq!(state.best_step(Pointer::DetBest), Some(1));
+}
+
+#[test]
+fn nothing_is_removed_while_a_pointer_cannot_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store_in(folder.path());
+    save(&store, 1, &[Pointer::SegmBest], 1);
+    let pointer = store.folder().join("segm_best");
+    fs::remove_file(&pointer).expect("removed");
+    fs::create_dir(&pointer).expect("what no file can be read from");
+    for result in [store.correct(Pointer::SegmBest, &TrainState::default()), store.prune(9, 1)] {
+        let said = result.expect_err("unreadable").to_string();
+        assert!(said.contains("cannot read") && said.contains("segm_best"), "{said}");
+    }
+    assert!(store.folder().join("step-1").is_dir());
+}
+
+#[test]
+fn an_epoch_that_is_divided_anew_goes_on_at_the_same_share() {
+    let mut state = TrainState { batch: 82, ..TrainState::default() };
+    // As older programs wrote it.
+    assert_eq!((state.divide_epoch(120, 1), state.batch), (None, 82));
+    assert_eq!((state.divide_epoch(120, 4), state.batch), (None, 82));
+    assert_eq!((state.divide_epoch(30, 4), state.batch), (Some(120), 20));
+    state.batch = 30;
+    assert_eq!((state.divide_epoch(7, 4), state.batch), (Some(30), 7), "only its evaluation is left");
+    state.batch = 0;
+    assert_eq!((state.divide_epoch(9, 1), state.batch), (None, 0));
+}
+
 #[test]
 fn a_damaged_newest_one_is_told_and_the_one_before_is_used() {
     for file in ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json", "config.toml"] {

@@ -21,7 +21,7 @@ use partial_res::parallel::{ParallelError, world};
 use partial_res::report::Log;
 use partial_res::shapes::{self, ShapesError};
 use partial_res::text::Vocabulary;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// CONFIG and `--set`.
@@ -194,11 +194,14 @@ pub fn make_shapes(config: &Config, log: &Log) -> Result<()> {
 /// Signals that come together are one: `timeout` tells a command, and then all of its group.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// SIGINT and SIGTERM ask for a stop after the step; a later one ends at once.
+/// SIGINT, SIGTERM and SIGHUP (a terminal that was closed) ask for a stop after the step; a later one ends at once.
 pub fn signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if !is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP)?;
+    }
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut first: Option<Instant> = None;
         for _ in signals.forever() {
@@ -210,4 +213,14 @@ pub fn signals() -> Result<Arc<AtomicBool>> {
         }
     })?;
     Ok(stop)
+}
+
+/// Whether whoever started this program wants it to go on in spite of a signal, as `nohup` does.
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: nothing is set, and what is written to `now` is read only if it was.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }

@@ -17,7 +17,8 @@ use super::shared::{
 /// Train a network; without arguments: RES on RefShapes, from a shipped REC checkpoint
 ///
 /// A run folder under runs/ gets the resolved configuration, log.txt, results.csv, results.png,
-/// overlays of validation samples and checkpoints. Ctrl-C finishes the step and saves.
+/// overlays of validation samples and checkpoints. Ctrl-C finishes the step and saves; so does a
+/// terminal that is closed, unless the command was started with nohup.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  partial-res train\n  partial-res train rec/refshapes --set train.epochs=20\n  partial-res train res/refcoco-unc --finetune-from runs/det_best --set data.train_annotations=instances_sample_5.json\n  partial-res train --resume"

@@ -40,9 +40,12 @@ impl Progress {
         self.bar.set_length(total);
     }
 
-    /// Goes on from `items`, such as where a resumed run stands.
+    /// Begins at `items`, such as where a resumed run stands: what was done before says nothing about the speed.
     pub fn set_position(&self, items: u64) {
         self.bar.set_position(items);
+        // indicatif sees where the bar stands when a message is set; not seen before the reset, the way there
+        // would count as done in no time.
+        self.bar.set_message("");
         self.bar.reset_eta();
     }
 
@@ -54,5 +57,25 @@ impl Progress {
     /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::ProgressDrawTarget;
+
+    #[test]
+    fn the_speed_is_of_what_was_done_since_the_beginning() {
+        let nowhere = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        let progress = Progress::among(&nowhere, 200_000, "epoch 1/1", "batches");
+        progress.set_position(100_000);
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(5));
+            progress.advance(1);
+            progress.note("loss 1.0");
+        }
+        let speed = progress.bar.per_sec();
+        assert!(speed > 1.0 && speed <= 200.0, "{speed}");
     }
 }

@@ -61,6 +61,9 @@ pub enum TrainError {
     )]
     EmptyVal { path: PathBuf, split: String },
 
+    #[error("another process could not read its batch: {reason}")]
+    Elsewhere { reason: String },
+
     #[error("{failed}; the training could not be saved either: {save}")]
     Unsaved { failed: Box<TrainError>, save: Box<TrainError> },
 

@@ -11,6 +11,7 @@ mod evaluation;
 mod gradients;
 mod interval;
 mod optimiser;
+mod rescue;
 mod run;
 mod schedule;
 mod setup;

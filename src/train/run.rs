@@ -69,15 +69,20 @@ impl RunFolder {
         Ok(Self { path: PathBuf::from(String::from_utf8_lossy(&bytes).into_owned()) })
     }
 
-    /// The run that a checkpoint folder `RUN/checkpoints/step-N` belongs to.
+    /// The run that a checkpoint folder `RUN/checkpoints/step-N` belongs to, by the path it was named with: `checkpoints`
+    /// may be a link to a larger disk.
     pub fn of_checkpoint(folder: &Path) -> Result<Self, TrainError> {
         let run = |source| TrainError::Run { path: folder.into(), source };
-        let path = std::fs::canonicalize(folder).map_err(run)?;
-        let checkpoints = path.parent().filter(|parent| parent.ends_with("checkpoints"));
-        match checkpoints.and_then(Path::parent) {
-            Some(path) => Ok(Self { path: path.into() }),
-            None => Err(TrainError::NoRun { path }),
+        let of = |path: &Path| {
+            let checkpoints = path.parent().filter(|parent| parent.ends_with("checkpoints"))?;
+            checkpoints.parent().map(|path| Self { path: path.into() })
+        };
+        if let Some(run) = of(&std::path::absolute(folder).map_err(run)?) {
+            return Ok(run);
         }
+        // A link to the checkpoint itself, or a path with `..` in it.
+        let path = std::fs::canonicalize(folder).map_err(run)?;
+        of(&path).ok_or(TrainError::NoRun { path })
     }
 
     /// Keeps other processes from training in this folder as long as the file is held, as far as the file
@@ -160,6 +165,24 @@ fn timestamp(time: SystemTime) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_is_found_though_its_checkpoints_lie_elsewhere() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().canonicalize().expect("a path");
+        let (run, disk) = (folder.join("run"), folder.join("disk/checkpoints"));
+        std::fs::create_dir_all(disk.join("step-1")).expect("made");
+        std::fs::create_dir(&run).expect("made");
+        symlink(&disk, run.join("checkpoints")).expect("linked");
+        let of = |checkpoint: &Path| RunFolder::of_checkpoint(checkpoint).map(|run| run.path);
+        assert_eq!(of(&run.join("checkpoints/step-1")).expect("a run"), run);
+        // What is named otherwise is found where it lies.
+        symlink(disk.join("step-1"), folder.join("mine")).expect("linked");
+        assert_eq!(of(&folder.join("mine")).expect("a run"), folder.join("disk"));
+        assert!(matches!(of(&disk), Err(TrainError::NoRun { .. })));
+    }
 
     #[test]
     fn names_sort_by_time() {

@@ -9,6 +9,7 @@ use candle_core::{DType, Device};
 use super::accuracy::Accuracy;
 use super::average::Average;
 use super::interval::Interval;
+use super::rescue::Before;
 use super::{Adam, Gradients, RunFolder, TrainError, clip_factor, learning_rate};
 use crate::checkpoint::{Store, TrainState};
 use crate::config::{BatchStatistics, Config, ModelConfig, Precision};
@@ -60,13 +61,19 @@ pub struct Trainer {
 
 impl Trainer {
     /// Trains until all epochs are done, or until `stop` says so after a step or during an
-    /// evaluation; then the run is saved, in the middle of an epoch if need be.
+    /// evaluation; then the run is saved, in the middle of an epoch if need be. So it is where a batch can't be
+    /// read, before the error is given back.
     pub fn run(&mut self, stop: Stop) -> Result<Outcome, TrainError> {
         while self.state.epoch < self.config.train.epochs {
-            if !(self.epoch(stop)? && self.end_epoch(stop)?) {
+            let trained = match self.epoch(stop) {
+                Err(unread @ (TrainError::Data(_) | TrainError::Elsewhere { .. })) => {
+                    return Err(self.save_unread(unread));
+                }
+                other => other?,
+            };
+            if !(trained && self.end_epoch(stop)?) {
                 self.save(&[])?;
-                let at = format!("epoch {}, batch {}", self.state.epoch + 1, self.state.batch);
-                let run = self.run.path().display();
+                let (at, run) = (self.place(), self.run.path().display());
                 self.log
                     .line(format!("stopped and saved in {at}; `train --resume {run}` goes on from here"))?;
                 return Ok(Outcome::Stopped);
@@ -100,20 +107,6 @@ impl Trainer {
         Ok(true)
     }
 
-    /// Saves as a stop during the evaluation does, so that only the evaluation has to be done again; returns
-    /// what made it fail.
-    fn save_unevaluated(&mut self, failed: TrainError) -> TrainError {
-        let epoch = self.state.epoch + 1;
-        let told = self.save(&[]).and_then(|()| {
-            let line = format!("epoch {epoch} could not be evaluated; `train --resume` begins with that");
-            Ok(self.log.line(line)?)
-        });
-        match told {
-            Ok(()) => failed,
-            Err(save) => TrainError::Unsaved { failed: Box::new(failed), save: Box::new(save) },
-        }
-    }
-
     /// The rest of the epoch; false if stopped before its end.
     fn epoch(&mut self, stop: Stop) -> Result<bool, TrainError> {
         let (train, data) = (&self.config.train, &self.config.data);
@@ -130,18 +123,26 @@ impl Trainer {
         plan.share(world().rank(), world().size());
         let batches = plan.len();
         let steps = batches.div_ceil(train.accumulate);
+        if let Some(before) = self.state.divide_epoch(batches, train.accumulate) {
+            let (epoch, batch) = (self.state.epoch + 1, self.state.batch);
+            self.log.line(format!(
+                "epoch {epoch} has {batches} batches now, {before} before: it goes on at the same share, batch {batch}"
+            ))?;
+        }
         let (preparation, bad) = (Preparation::training(&self.config), Some(data.max_bad));
         let dataset = Arc::clone(&self.train);
         let mut loader = Loader::new(dataset, plan, preparation, self.state.batch, data.workers, bad)
             .having_met(self.state.bad_images.iter().cloned());
         let label = format!("epoch {}/{}", self.state.epoch + 1, train.epochs);
         let progress = self.log.progress(batches, &label, "batches");
+        progress.set_position(self.state.batch as u64);
         let mut interval = Interval::default();
         while self.state.batch < batches {
-            let step = self.state.batch / self.config.train.accumulate;
+            let begun = self.state.batch;
+            let step = begun / self.config.train.accumulate;
             let lr = learning_rate(&self.config.train, self.state.epoch, step, steps);
-            progress.set_position(self.state.batch as u64);
             self.step(&mut loader, lr, &mut interval)?;
+            progress.advance((self.state.batch - begun) as u64);
             progress.note(interval.note());
             if self.state.step.is_multiple_of(self.config.train.log_every.max(1)) {
                 self.log.line(interval.line(&label, self.state.step, lr))?;
@@ -156,21 +157,30 @@ impl Trainer {
         Ok(true)
     }
 
-    /// One update of the weights, from the mean gradient of up to `accumulate` batches.
+    /// One update of the weights, from the mean gradient of up to `accumulate` batches. If one of them can't be
+    /// read, everything is as before the step.
     fn step(&mut self, loader: &mut Loader, lr: f64, interval: &mut Interval) -> Result<(), TrainError> {
         let started = Instant::now();
         let (mut mean, mut used) = (None::<Gradients>, 0);
-        for part in 0..self.config.train.accumulate {
+        let parts = self.config.train.accumulate;
+        let mut before = (parts > 1).then(|| Before::of(&self.state, &self.buffers)).transpose()?;
+        for part in 0..parts {
             let waiting = Instant::now();
-            let Some(mut batch) = loader.next().transpose()? else { break };
+            let next = loader.next().transpose();
             interval.data_seconds += waiting.elapsed().as_secs_f64();
+            // Each process must take part in every sum; where one has nothing to say, none does.
+            let empty = next.as_ref().is_ok_and(|next| next.as_ref().is_some_and(Batch::is_empty));
+            let [unread, empty] = sum([f64::from(next.is_err()), f64::from(empty)]);
+            if unread > 0.0 {
+                return Err(self.unread(before.take(), next.err())?);
+            }
+            let Some(mut batch) = next? else { break };
             self.state.batch += 1;
             for skipped in &batch.skipped {
                 self.log.line(format!("left out: {}", skipped.error))?;
                 self.state.bad_images = loader.bad().iter().cloned().collect();
             }
-            // Each process must take part in every sum; where one has nothing to say, none does.
-            if world().any(batch.is_empty()) {
+            if empty > 0.0 {
                 continue;
             }
             if self.config.train.batch_statistics == BatchStatistics::Joint {

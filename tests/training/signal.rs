@@ -11,10 +11,11 @@ use partial_res::train::RunFolder;
 use super::end::end;
 use super::{config, data, same, straight};
 
-/// The program itself, in the background.
-fn program(arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_partial-res"));
-    command.args(["train", "--device", "cpu"]).args(arguments);
+/// The program itself, in the background; `nohup` lets it ignore that the terminal was closed.
+fn program(nohup: bool, arguments: &[&str]) -> Child {
+    let program = env!("CARGO_BIN_EXE_partial-res");
+    let mut command = Command::new(if nohup { "nohup" } else { program });
+    command.args(nohup.then_some(program)).args(["train", "--device", "cpu"]).args(arguments);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
 }
 
@@ -31,10 +32,15 @@ fn start(folder: &Path, config: &Config) -> (Child, PathBuf) {
     let file = folder.join("tiny.toml");
     std::fs::write(&file, config.to_toml()).expect("written");
     let runs = folder.join("runs");
-    let child = program(&[&file.display().to_string(), "--runs", &runs.display().to_string()]);
+    let child = program(false, &[&file.display().to_string(), "--runs", &runs.display().to_string()]);
     let checkpoint = |run: &PathBuf| run.join("checkpoints/latest").exists();
     wait_for("checkpoint", || RunFolder::newest(&runs).is_some_and(|run| checkpoint(&run)));
     (child, RunFolder::newest(&runs).expect("a run"))
+}
+
+fn send(signal: &str, child: &Child) {
+    let signalled = Command::new("kill").args([signal, &child.id().to_string()]).status();
+    assert!(signalled.expect("kill runs").success());
 }
 
 #[test]
@@ -46,11 +52,10 @@ fn a_signal_finishes_the_step_saves_and_says_so() {
     config.train.epochs = 8;
     let straight = straight(folder.path(), &config);
     let (mut child, run) = start(folder.path(), &config);
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         // Twice, as `timeout` does: it signals the command, then the command's group.
         for _ in 0..2 {
-            let signalled = Command::new("kill").args([signal, &child.id().to_string()]).status();
-            assert!(signalled.expect("kill runs").success());
+            send(signal, &child);
         }
         let asked = Instant::now();
         assert!(child.wait().expect("ended").success());
@@ -59,10 +64,11 @@ fn a_signal_finishes_the_step_saves_and_says_so() {
         let last = log.lines().last().expect("a line");
         assert!(last.starts_with("stopped and saved in epoch "), "{last}");
         let resumed = log.matches("resumed from").count();
-        child = program(&["--resume", &run.display().to_string()]);
+        child = program(signal == "-HUP", &["--resume", &run.display().to_string()]);
         let log = || std::fs::read_to_string(run.join("log.txt")).unwrap_or_default();
         wait_for("resume", || log().matches("resumed from").count() > resumed);
     }
+    send("-HUP", &child);
     assert!(child.wait().expect("ended").success());
     same(&run, &end(&straight));
 }

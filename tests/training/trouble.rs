@@ -43,6 +43,44 @@ fn an_evaluation_that_fails_loses_no_training() {
     same(&run, &end(&straight));
 }
 
+/// Wherever in a step it is met, the training goes on from there as if nothing had happened.
+#[test]
+fn an_unreadable_image_loses_no_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("data");
+    data(&root);
+    let mut config = config(&root);
+    (config.train.epochs, config.train.save_every, config.train.eval_every) = (3, 3, 3);
+    let straight = straight(folder.path(), &config);
+
+    let run = folder.path().join("run");
+    let mut trainer = begin(config, run.clone());
+    trainer.run(&|state| state.step == 1).expect("trained");
+    let mut met = 0;
+    for image in &images(&root)[..12] {
+        let pixels = std::fs::read(image).expect("one of train");
+        std::fs::write(image, b"no image").expect("written");
+        let before = trainer.state().step;
+        match trainer.run(&|state| state.step >= before + 4) {
+            Ok(_) => {}
+            Err(error) => {
+                met += 1;
+                assert!(error.to_string().contains("could not be read in this epoch"), "{error}");
+            }
+        }
+        std::fs::write(image, pixels).expect("written");
+        let state = trainer.state().clone();
+        drop(trainer);
+        trainer = resume(&run);
+        assert_eq!((trainer.state().step, trainer.state().batch), (state.step, state.batch));
+    }
+    assert!(met > 3, "{met}");
+    let log = std::fs::read_to_string(run.join("log.txt")).expect("the log");
+    assert!(log.contains("goes on from here when the images can be read"), "{log}");
+    assert_eq!(trainer.run(&|_| false).expect("trained"), Outcome::Finished);
+    same(&run, &end(&straight));
+}
+
 #[test]
 fn a_loss_that_is_no_number_stops_and_names_the_batch() {
     let folder = tempfile::tempdir().expect("a folder");
