@@ -45,10 +45,10 @@ pub fn run(args: &SampleArgs) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let draw = |ratio| {
         let (split, seed, force) = (args.split.clone(), args.seed, args.force);
-        NewSample::draw(folder, &all, &SampleOptions { split, ratio, seed, force })
+        Ok(NewSample::draw(folder, &all, &SampleOptions { split, ratio, seed, force })?)
     };
     // Before the first is written: all files or none.
-    let samples = ratios.into_iter().map(draw).collect::<Result<Vec<_>, _>>()?;
+    let samples = ratios.into_iter().map(draw).collect::<Result<Vec<_>>>()?;
     for sample in samples {
         let drawn = sample.write()?;
         let file = path.with_file_name(&drawn.file);
