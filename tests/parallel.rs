@@ -306,12 +306,47 @@ fn what_is_not_the_same_is_refused() {
     }
 }
 
+/// Whichever process meets it, the root saves before all end, and the run goes on.
+fn an_image_that_one_cannot_read_loses_no_training(launcher: Launcher) {
+    let place = Place::new();
+    let run = place.train(Some(launcher), "runs", &["train.batch_size=4", "train.epochs=1"]);
+    let resume = ["train", "--resume", &run.display().to_string(), "--set", "train.epochs=2"];
+    let step = || Checkpoint::open(&run).expect("whole").state.step;
+    let begun = step();
+    let folder = std::fs::read_dir(place.path().join("data/images/refshapes")).expect("images");
+    let mut images: Vec<PathBuf> = folder.map(|entry| entry.expect("readable").path()).collect();
+    images.sort();
+    let mut saved = 0;
+    for image in &images[..3] {
+        let pixels = std::fs::read(image).expect("one of train");
+        std::fs::write(image, b"no image").expect("written");
+        let before = step();
+        let (success, said) = place.run(Some(launcher), &resume);
+        std::fs::write(image, pixels).expect("written");
+        // An image that the epoch has left behind is met no more.
+        if !success {
+            let name = image.file_name().expect("a name").to_string_lossy();
+            assert!(said.contains(&*name) && said.contains("stopped and saved in epoch 2"), "{said}");
+            assert!(step() >= before);
+            saved += 1;
+        }
+    }
+    assert!(saved > 0 && step() > begun, "{saved} {begun}");
+    let (success, said) = place.run(Some(launcher), &resume);
+    assert!(success, "{said}");
+}
+
 mod tcp {
     use super::Launcher::Tcp;
 
     #[test]
     fn what_is_not_the_same_is_refused() {
         super::what_is_not_the_same_is_refused();
+    }
+
+    #[test]
+    fn an_image_that_one_cannot_read_loses_no_training() {
+        super::an_image_that_one_cannot_read_loses_no_training(Tcp);
     }
 
     #[test]
@@ -338,6 +373,11 @@ mod tcp {
 #[cfg(feature = "mpi")]
 mod mpi {
     use super::Launcher::Mpi;
+
+    #[test]
+    fn an_image_that_one_cannot_read_loses_no_training() {
+        super::an_image_that_one_cannot_read_loses_no_training(Mpi);
+    }
 
     #[test]
     fn two_with_half_a_batch_end_where_one_ends() {
