@@ -105,7 +105,8 @@ fn card(checkpoint: &Checkpoint, config: &Config, average: bool, licence: &str) 
         minutes = state.seconds / 60.0,
         hash = checkpoint.hash(Weights::Raw).unwrap_or("unknown"),
     );
-    let scores = state.scores.iter().filter(|row| row.step == state.step && (average || row.weights == Weights::Raw));
+    let scores =
+        state.scores.iter().filter(|row| row.step == state.step && (average || row.weights == Weights::Raw));
     let scores: Vec<&ResultRow> = scores.collect();
     if scores.is_empty() {
         return text + "These weights were not evaluated in training.\n";
@@ -139,9 +140,8 @@ mod tests {
     #[test]
     fn a_card_says_what_part_of_a_split_its_scores_are_of() {
         let folder = tempfile::tempdir().expect("a folder");
-        let row = |step, weights| {
-            ResultRow::new((1, step), "val", weights, Protocol::Standard, &Scores::default())
-        };
+        let row =
+            |step, weights| ResultRow::new((1, step), "val", weights, Protocol::Standard, &Scores::default());
         let now = vec![row(9, Weights::Raw), row(9, Weights::Ema)];
         for (limit, scores, said, rows) in [
             (0, now.clone(), false, 1),
