@@ -167,9 +167,9 @@ fn word_vectors_must_be_those_of_the_vocabulary() {
     assert!(broken.len() == 1 && broken[0].0 == Fault::WordVectors, "{broken:?}");
 
     // As many words, but of other data.
-    let other: Vec<String> = (0..words).map(|word| format!("word{word}")).collect();
-    let other: serde_json::Map<String, Value> =
-        other.into_iter().zip(0..).map(|(word, index)| (word, json!(index))).collect();
+    let other = (3..words).map(|word| (format!("word{word}"), json!(word)));
+    let special = ["PAD", "UNK", "CLS"].map(str::to_owned).into_iter().zip([json!(0), json!(1), json!(2)]);
+    let other: serde_json::Map<String, Value> = special.chain(other).collect();
     fs::write(beside.join("vocabulary.json"), Value::Object(other).to_string()).unwrap();
     let strange = found(&vectors(words));
     assert!(strange.len() == 1 && strange[0].0 == Fault::Vocabulary, "{strange:?}");

@@ -79,7 +79,9 @@ mod tests {
         let target = root.path().join("refshapes");
         let [first, second] = [(); 2].map(|()| NewFolder::beside(&target).expect("made"));
         assert!(!left.exists() && first.path().exists() && second.path().exists());
-        [&first, &second].map(|folder| fs::write(folder.path().join("image"), "").expect("written"));
+        for folder in [&first, &second] {
+            fs::write(folder.path().join("image"), "").expect("written");
+        }
         assert!(first.put(&target).expect("put") && !second.put(&target).expect("late"));
         let names =
             fs::read_dir(root.path()).expect("listed").map(|entry| entry.expect("an entry").file_name());

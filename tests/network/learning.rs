@@ -133,7 +133,7 @@ fn mistakes_are_named() -> Result<()> {
     let good = small(Task::Segmentation, true);
     assert_eq!(
         message(&ModelConfig { heads: 5, ..good.clone() }),
-        "model.heads is 5: must divide d_model = 24"
+        "`model.heads` = 5: must divide model.d_model = 24"
     );
     let language = LanguageConfig { hidden: 9, ..good.language.clone() };
     assert!(

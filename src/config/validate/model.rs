@@ -1,7 +1,7 @@
 //! What a network can be.
 
 use super::{LAYERS, WIDTH, at_most, demand, not_negative};
-use crate::config::{ConfigError, ModelConfig};
+use crate::config::{ConfigError, ModelConfig, Task};
 
 impl ModelConfig {
     /// Whether a network of these sizes can be built.
@@ -46,7 +46,12 @@ impl ModelConfig {
             model.input_groups,
             format!("must divide model.d_model = {d}"),
         )?;
-        demand(model.vertices >= 3, "model.vertices", model.vertices, "an outline needs at least 3")?;
+        demand(
+            model.task == Task::Detection || model.vertices >= 3,
+            "model.vertices",
+            model.vertices,
+            "an outline needs at least 3",
+        )?;
         demand(model.bins >= 2, "model.bins", model.bins, "must be at least 2")?;
         demand(model.decoder_layers > 0, "model.decoder_layers", 0, "must be at least 1")?;
         for (key, width) in [

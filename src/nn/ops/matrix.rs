@@ -1,6 +1,6 @@
 //! Matrix products on slices: a checked face of the `gemm` crate.
 //!
-//! `gemm` finds FMA, AVX-512 or NEON at run time. It splits rows and columns among threads and never a sum, so
+//! `gemm` finds FMA or NEON at run time. It splits rows and columns among threads and never a sum, so
 //! the number of threads does not change the result.
 
 use gemm::Parallelism;
