@@ -137,7 +137,7 @@ fn mistakes_are_named() -> Result<()> {
     );
     let language = LanguageConfig { hidden: 9, ..good.language.clone() };
     assert!(
-        message(&ModelConfig { language, ..good.clone() }).starts_with("model.language.hidden is 9: twice")
+        message(&ModelConfig { language, ..good.clone() }).starts_with("`model.language.hidden` = 9: twice")
     );
     let (network, parameters) = create(&good, 0)?;
     let without = Targets { vertices: None, ..targets(1) };
