@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
@@ -10,33 +10,47 @@ use tempfile::{NamedTempFile, TempDir};
 pub const SCRATCH: &str = ".partial-";
 
 /// A file under construction. Dropped, it leaves nothing.
-pub struct NewFile(NamedTempFile);
+pub struct NewFile {
+    file: NamedTempFile,
+    target: PathBuf,
+}
 
 impl NewFile {
-    /// In the folder of its later place, which is made if need be.
+    /// In the folder of its later place, which is made if need be. A link is followed to where it leads.
+    ///
+    /// # Errors
+    /// Something else than a file under that name, such as a folder, a pipe or the terminal: it would be replaced, too.
     pub fn beside(target: &Path) -> io::Result<Self> {
-        made_parent(target).and_then(|folder| scratch().tempfile_in(folder)).map(Self)
+        if target.metadata().is_ok_and(|there| !there.is_file()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "something else than a file has that name",
+            ));
+        }
+        let target = fs::canonicalize(target).unwrap_or_else(|_| target.into());
+        let file = made_parent(&target).and_then(|folder| scratch().tempfile_in(folder))?;
+        Ok(Self { file, target })
     }
 
     pub fn file(&self) -> &File {
-        self.0.as_file()
+        self.file.as_file()
     }
 
     pub fn file_mut(&mut self) -> &mut File {
-        self.0.as_file_mut()
+        self.file.as_file_mut()
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.file.path()
     }
 
-    /// Gives it the name `target`; a file of that name is replaced. Whoever looks finds the old one or the new one, also
+    /// Gives it its name; a file of that name is replaced. Whoever looks finds the old one or the new one, also
     /// after the machine went down.
-    pub fn put(self, target: &Path) -> io::Result<()> {
+    pub fn put(self) -> io::Result<()> {
         readable_by_all(self.path())?;
         self.file().sync_all()?;
-        self.0.persist(target).map_err(|failed| failed.error)?;
-        sync_folder(parent(target))
+        self.file.persist(&self.target).map_err(|failed| failed.error)?;
+        sync_folder(parent(&self.target))
     }
 }
 
@@ -116,6 +130,22 @@ pub fn readable_by_all(_: &Path) -> io::Result<()> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_what_is_no_file_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [place, link] = ["place", "link"].map(|name| folder.path().join(name));
+        fs::write(&place, "old").expect("written");
+        std::os::unix::fs::symlink(&place, &link).expect("linked");
+        NewFile::beside(&link).expect("begun").put().expect("put");
+        assert!(link.is_symlink() && fs::read(&place).expect("read").is_empty());
+        for other in [folder.path(), Path::new("/dev/null")] {
+            assert_eq!(
+                NewFile::beside(other).err().map(|error| error.kind()),
+                Some(io::ErrorKind::InvalidInput)
+            );
+        }
+    }
 
     #[test]
     fn what_a_file_system_refuses_is_no_error_and_a_broken_or_full_disk_is() {

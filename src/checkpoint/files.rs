@@ -89,7 +89,7 @@ pub(super) fn replace_file(path: &Path, text: &str) -> Result<(), CheckpointErro
     let replace = || {
         let mut new = NewFile::beside(path)?;
         io::Write::write_all(new.file_mut(), text.as_bytes())?;
-        new.put(path)
+        new.put()
     };
     replace().map_err(|source| CheckpointError::Write { path: path.into(), source })
 }

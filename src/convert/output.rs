@@ -42,7 +42,7 @@ impl Output {
         fill(&mut writer)?;
         let flushed = writer.flush();
         drop(writer);
-        flushed.and_then(|()| new.put(path)).map_err(failed)?;
+        flushed.and_then(|()| new.put()).map_err(failed)?;
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Output {
         let failed = |source| ConvertError::Write { path: path.into(), source };
         let new = NewFile::beside(path).map_err(failed)?;
         let written = match safetensors::serialize_to_file(tensors, None, new.path()) {
-            Ok(()) => new.put(path),
+            Ok(()) => new.put(),
             Err(SafeTensorError::IoError(error)) => Err(error),
             Err(other) => Err(io::Error::other(other)),
         };

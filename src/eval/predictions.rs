@@ -80,6 +80,6 @@ impl PredictionWriter {
     /// Puts everything in its place.
     pub fn finish(self) -> Result<(), EvalError> {
         let Self { path, new, mut file } = self;
-        file.flush().and_then(|()| new.put(&path)).map_err(|source| EvalError::Write { path, source })
+        file.flush().and_then(|()| new.put()).map_err(|source| EvalError::Write { path, source })
     }
 }

@@ -57,7 +57,7 @@ pub fn write_backbone(checkpoint: &Checkpoint, path: &Path) -> Result<usize, Hub
         let mut new = NewFile::beside(path)?;
         let bytes = safetensors::serialize(&backbone, None).map_err(std::io::Error::other)?;
         new.file_mut().write_all(&bytes)?;
-        new.put(path)
+        new.put()
     };
     write().map_err(|source| HubError::Write { path: path.into(), source })?;
     Ok(backbone.len())

@@ -33,5 +33,5 @@ pub fn write_whole(
     let io = |source| ReportError::Io { path: path.into(), source };
     let mut new = NewFile::beside(path).map_err(io)?;
     write(new.file_mut())?;
-    new.put(path).map_err(io)
+    new.put().map_err(io)
 }
