@@ -44,8 +44,6 @@ pub enum EvalError {
         "this network does not outline close-ups, so it can't take a second look; expected one of data.train_transform = \"close-up\", such as `train label/refshapes` makes"
     )]
     NotCloser,
-    #[error("{path} is there and is no plain file; name a new file, or one to replace")]
-    NoFile { path: PathBuf },
     #[error("{path} can't be written: {source}; name a file in a folder that can be written to")]
     NoPlace { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]

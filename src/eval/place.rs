@@ -10,8 +10,5 @@ use crate::whole::NewFile;
 /// # Errors
 /// A folder that can't be made or written to; something else than a file under that name, such as `/dev/stdout`.
 pub fn check_place(path: &Path) -> Result<(), EvalError> {
-    if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
-        return Err(EvalError::NoFile { path: path.into() });
-    }
     NewFile::beside(path).map(drop).map_err(|source| EvalError::NoPlace { path: path.into(), source })
 }
