@@ -6,7 +6,7 @@ mod place;
 mod tiny;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
@@ -14,7 +14,7 @@ use partial_res::checkpoint::Checkpoint;
 use partial_res::report::{Weights, read_results};
 use partial_res::shapes::generate;
 
-use place::{Launcher, PROGRAM, Place, finish, group, said, shapes, start};
+use place::{Launcher, Place, finish, group, shapes, start};
 
 fn weights(run: &Path) -> Vec<(String, Tensor)> {
     let folder = Checkpoint::open(run).expect("a checkpoint").folder;
@@ -280,10 +280,10 @@ mod mpi {
 #[cfg(not(feature = "mpi"))]
 #[test]
 fn a_program_without_mpi_refuses_to_be_started_by_mpirun() {
-    let mut train = Command::new(PROGRAM);
+    let mut train = Command::new(place::PROGRAM);
     train.arg("train").current_dir(std::env::temp_dir()).env("OMPI_COMM_WORLD_SIZE", "2");
-    let output = train.stdin(Stdio::null()).output().expect("started");
+    let output = train.stdin(std::process::Stdio::null()).output().expect("started");
     assert!(!output.status.success());
-    let said = said(&output);
+    let said = place::said(&output);
     assert!(said.contains("2 processes") && said.contains("--features mpi"), "{said}");
 }
