@@ -130,6 +130,6 @@ impl InplaceOp2 for Blend {
         value: &CudaStorage,
         value_layout: &Layout,
     ) -> Result<()> {
-        crate::nn::ops::cuda::blend(self.0, (shadow, shadow_layout), (value, value_layout))
+        crate::nn::ops::cuda::blend([self.0, 1.0 - self.0], (shadow, shadow_layout), (value, value_layout))
     }
 }

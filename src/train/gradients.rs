@@ -60,7 +60,7 @@ impl Gradients {
         }
         // A device is waited for once, not for every parameter.
         if !elsewhere.is_empty() {
-            let sums = Tensor::stack(&elsewhere, 0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            let sums = Tensor::cat(&elsewhere, 0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
             total += sums.iter().sum::<f64>();
         }
         Ok(total.sqrt())
@@ -71,7 +71,7 @@ impl Gradients {
     }
 }
 
-/// The sum of the squares of a gradient: a number, or a scalar on a device.
+/// The sum of the squares of a gradient: a number, or several on a device that are to be summed.
 enum Squares {
     Here(f64),
     There(Tensor),
@@ -88,9 +88,12 @@ fn square_sum(tensor: &Tensor) -> Result<Squares> {
         return Ok(Squares::Here(parts.iter().sum()));
     }
     drop(storage);
-    // CUDA sums with one block for each result: first along the rows.
+    #[cfg(feature = "cuda")]
+    if tensor.device().is_cuda() && tensor.dtype() == DType::F32 {
+        return crate::nn::ops::cuda::square_sums(tensor).map(Squares::There);
+    }
     let rows = if tensor.rank() > 1 { tensor.flatten_from(1)? } else { tensor.reshape((1, ()))? };
-    Ok(Squares::There(rows.sqr()?.sum(1)?.sum_all()?))
+    Ok(Squares::There(rows.sqr()?.sum(1)?))
 }
 
 /// Eight sums side by side, which the processor can add at once.

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::nn::ops::{
-    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, running_average,
+    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, keep_running,
     scale_shift,
 };
 use crate::nn::{Pass, init};
@@ -102,7 +102,7 @@ impl ConvUnit {
     fn update(&self, batch: &BatchNormed) -> Result<()> {
         let running = [(&self.running_mean, &batch.mean), (&self.running_var, &batch.variance)];
         for (running, batch) in running {
-            buffer(running)?.set(&running_average(running, batch, MOMENTUM)?)?;
+            keep_running(&buffer(running)?, batch, MOMENTUM)?;
         }
         buffer(&self.num_batches_tracked)?.set(&(self.num_batches_tracked.detach() + 1.0)?)
     }

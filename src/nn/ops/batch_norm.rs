@@ -1,6 +1,6 @@
 //! Batch normalisation together with the leaky ReLU that follows it.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
 
 use super::activation::leaky_relu;
 use super::moments::{BLOCK, Moments, Sizes, joined, summed};
@@ -20,7 +20,7 @@ pub struct BatchNormed {
 
 /// Normalises `x` `[n, c, ...]` with the statistics of this batch, multiplies by `weight` `[c]`, adds
 /// `bias` `[c]` and, with a slope, applies a leaky ReLU. The caller keeps the running statistics with
-/// [`running_average`] (quirk 2: every batch norm does so in training, frozen ones too). With `joint`
+/// [`keep_running`] (quirk 2: every batch norm does so in training, frozen ones too). With `joint`
 /// the batch is that of all processes together ([`crate::parallel`]).
 pub fn batch_norm_train(
     x: &Tensor,
@@ -41,11 +41,8 @@ pub fn batch_norm_train(
         }
         let unbiased = count as f64 / (count as f64 - 1.0);
         #[cfg(feature = "cuda")]
-        if has_kernels([x, weight, bias]) {
-            let [mean, variance] = super::cuda::moments(x)?;
-            let [scale, shift] = folded(weight, bias, (&mean, &variance), eps)?;
-            let output = scale_shift(x, &scale, &shift, slope)?;
-            return Ok(BatchNormed { output, mean, variance: (variance * unbiased)? });
+        if super::cuda::normalises([x, weight, bias]) {
+            return super::cuda::batch_norm([x, weight, bias], eps, slope.unwrap_or(1.0) as f32);
         }
         let flat = x.reshape((sizes.images, sizes.channels, sizes.plane))?;
         // First along the planes, of which there are many: CUDA sums each with one block.
@@ -96,7 +93,7 @@ pub fn folded(
 pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: Option<f64>) -> Result<Tensor> {
     if !(is_f32_on_cpu(x) && is_f32_on_cpu(scale) && is_f32_on_cpu(shift)) {
         #[cfg(feature = "cuda")]
-        if has_kernels([x, scale, shift]) {
+        if super::cuda::finishes([x, scale, shift]) {
             return super::cuda::finish(x, scale, shift, slope.unwrap_or(1.0) as f32);
         }
         let mut column = vec![1; x.rank()];
@@ -108,16 +105,15 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: Option<f64
     x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
 }
 
-/// Whether CUDA's kernels, which have no gradients, do for `x` and two tensors of its channels.
-#[cfg(feature = "cuda")]
-fn has_kernels([x, weight, bias]: [&Tensor; 3]) -> bool {
-    let of_channels = [weight, bias].iter().all(|tensor| super::cuda::is_f32(tensor));
-    super::cuda::is_f32_or_bf16(x) && of_channels && ![x, weight, bias].iter().any(|tensor| tensor.track_op())
-}
-
-/// `(1 - momentum) running + momentum batch`.
-pub fn running_average(running: &Tensor, batch: &Tensor, momentum: f64) -> Result<Tensor> {
-    (running.detach() * (1.0 - momentum))? + (batch.detach() * momentum)?
+/// running <- `(1 - momentum) running + momentum batch`.
+pub fn keep_running(running: &Var, batch: &Tensor, momentum: f64) -> Result<()> {
+    let batch = batch.detach();
+    #[cfg(feature = "cuda")]
+    if batch.device().is_cuda() && super::storage::has_kernels([&batch, running]) {
+        let blend = super::cuda::Blend([1.0 - momentum, momentum].map(|share| share as f32));
+        return running.inplace_op2(&batch.contiguous()?, &blend);
+    }
+    running.set(&((running.as_detached_tensor() * (1.0 - momentum))? + (batch * momentum)?)?)
 }
 
 /// `leaky(scale x + shift)`, where scale and shift are the weight and the bias, or normalise first
@@ -340,10 +336,13 @@ mod tests {
             (Tensor::ones(2, DType::F32, &Device::Cpu)?, Tensor::zeros(2, DType::F32, &Device::Cpu)?);
         let normed = batch_norm_train(&golden["bn.x"], &one, &zero, 1e-5, None, false)?;
         assert_close(&normed.output, &values(&golden["bn.y"]), 1e-6);
-        let mean = running_average(&zero, &normed.mean, 0.1)?;
-        assert_close(&mean, &values(&golden["bn.running_mean"]), 1e-6);
-        let variance = running_average(&one, &normed.variance, 0.1)?;
-        assert_close(&variance, &values(&golden["bn.running_var"]), 1e-6);
+        for (start, batch, name) in
+            [(zero, normed.mean, "bn.running_mean"), (one, normed.variance, "bn.running_var")]
+        {
+            let running = Var::from_tensor(&start)?;
+            keep_running(&running, &batch, 0.1)?;
+            assert_close(&running, &values(&golden[name]), 1e-6);
+        }
         Ok(())
     }
 

@@ -2,10 +2,10 @@
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::jobs::for_rows;
-use super::storage::{is_f32_on_cpu, slice};
+use super::storage::{has_kernels, slice};
 use crate::random::Stream;
 
 /// Values of a job; even, as a draw decides on two.
@@ -21,16 +21,12 @@ pub fn dropout(x: &Tensor, p: f64, stream: &Stream) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let op = Dropout { mask: Mask::new(p, stream) };
-    if is_f32_on_cpu(x) || is_f32_on_cuda(x) {
+    if has_kernels([x]) {
         return x.contiguous()?.apply_op1(op);
     }
     let mut scales = vec![1f32; x.elem_count()];
     op.mask.apply(&mut scales, 0);
     x * Tensor::from_vec(scales, x.shape(), x.device())?.to_dtype(x.dtype())?
-}
-
-fn is_f32_on_cuda(x: &Tensor) -> bool {
-    x.device().is_cuda() && x.dtype() == DType::F32
 }
 
 /// Which places are kept.
@@ -92,7 +88,7 @@ impl CustomOp1 for Dropout {
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         let Mask { stream, dropped, scale } = &self.mask;
-        Ok((super::cuda::dropout(x, layout, stream, *dropped, *scale)?, layout.shape().clone()))
+        Ok((super::cuda::dropout((x, layout), stream, *dropped, *scale)?, layout.shape().clone()))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

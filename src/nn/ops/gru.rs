@@ -1,5 +1,7 @@
 //! The recurrence of a gated recurrent unit, with PyTorch's gates.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -8,7 +10,7 @@ use super::linear::{column_sums, linear, repeat_row};
 use super::math::{sigmoid, tanh};
 use super::matrix::{Matrix, Target, all_threads, multiply, product};
 use super::simd::wide;
-use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
+use super::storage::{has_kernels, read, slice, tensor, with_scratch};
 
 /// Values that are worth a job of their own.
 const JOB: usize = 1 << 11;
@@ -38,19 +40,13 @@ pub fn gru(x: &Tensor, weights: GruWeights, reverse: bool) -> Result<Tensor> {
         bail!("gru: gates {:?} and hidden weight {:?}", gates.shape(), weights.hidden_weight.shape())
     }
     let (u, c) = (weights.hidden_weight, weights.hidden_bias);
-    if is_f32_on_cpu(&gates) && is_f32_on_cpu(u) && is_f32_on_cpu(c) {
+    if has_kernels([&gates, u, c]) {
         return gates.apply_op3(&u.contiguous()?, &c.contiguous()?, Recurrence { reverse });
     }
     let mut h = gates.narrow(1, 0, 1)?.narrow(2, 0, hidden)?.zeros_like()?.squeeze(1)?;
     let mut states = Vec::with_capacity(steps);
     for i in 0..steps {
         let t = if reverse { steps - 1 - i } else { i };
-        #[cfg(feature = "cuda")]
-        if super::cuda::are_f32_for_good([&gates, u, c]) {
-            h = super::cuda::gru_step(&gates, &linear(&h, u, c)?, &h, t)?;
-            states.push(h.clone());
-            continue;
-        }
         let from_input = gates.narrow(1, t, 1)?.squeeze(1)?.chunk(3, 1)?;
         let from_hidden = linear(&h, u, c)?.chunk(3, 1)?;
         let gate = |i: usize| candle_nn::ops::sigmoid(&(&from_input[i] + &from_hidden[i])?);
@@ -199,6 +195,22 @@ impl CustomOp3 for Recurrence {
         Ok((CpuStorage::F32(states), (sizes.rows, sizes.steps, sizes.hidden).into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        gates: &CudaStorage,
+        gates_layout: &Layout,
+        u: &CudaStorage,
+        u_layout: &Layout,
+        c: &CudaStorage,
+        c_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let sizes = Sizes::of(gates_layout.shape())?;
+        let all = [(gates, gates_layout), (u, u_layout), (c, c_layout)];
+        let states = super::cuda::recurrence(all, self.order(sizes.steps))?;
+        Ok((states, (sizes.rows, sizes.steps, sizes.hidden).into()))
+    }
+
     fn bwd(
         &self,
         gates: &Tensor,
@@ -208,6 +220,13 @@ impl CustomOp3 for Recurrence {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let sizes = Sizes::of(gates.shape())?;
+        #[cfg(feature = "cuda")]
+        if gates.device().is_cuda() {
+            let all = [gates, u, c, states, grad];
+            let [d_gates, d_u, d_c] =
+                super::cuda::recurrence_gradients(all, self.reverse, self.order(sizes.steps))?;
+            return Ok((Some(d_gates), Some(d_u), Some(d_c)));
+        }
         let [d_gates, d_u, d_c] = read([gates, u, c, states, grad], |slices| self.backward(slices, sizes))?;
         let like = |data, t: &Tensor| tensor(data, t.shape(), t).map(Some);
         Ok((like(d_gates, gates)?, like(d_u, u)?, like(d_c, c)?))

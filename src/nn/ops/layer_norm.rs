@@ -1,11 +1,13 @@
 //! Layer normalisation over the last dimension.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::jobs::for_rows;
 use super::simd::{sum1, sum2, wide};
-use super::storage::{is_f32_on_cpu, read, slice, tensor};
+use super::storage::{has_kernels, read, slice, tensor};
 
 /// Rows whose parameter gradients are summed before they join the others: fixed, so that the number
 /// of threads does not show.
@@ -19,17 +21,9 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     if weight.dims() != [width] || bias.dims() != [width] || width == 0 {
         bail!("layer norm: {x:?} with weight {weight:?} and bias {bias:?}")
     }
-    if is_f32_on_cpu(x) && is_f32_on_cpu(weight) && is_f32_on_cpu(bias) {
+    if has_kernels([x, weight, bias]) {
         let op = LayerNorm { width, eps: eps as f32 };
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op);
-    }
-    if x.device().is_cuda() && ![x, weight, bias].iter().any(|tensor| tensor.track_op()) {
-        return candle_nn::ops::layer_norm(
-            &x.contiguous()?,
-            &weight.contiguous()?,
-            &bias.contiguous()?,
-            eps as f32,
-        );
     }
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
@@ -63,6 +57,20 @@ impl CustomOp3 for LayerNorm {
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+        bias: &CudaStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (weight, bias) = ((weight, weight_layout), (bias, bias_layout));
+        Ok((super::cuda::layer_norm((x, x_layout), weight, bias, self.eps)?, x_layout.shape().clone()))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -71,6 +79,11 @@ impl CustomOp3 for LayerNorm {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dw, db] = super::cuda::layer_norm_gradients(x, weight, grad, self.eps)?;
+            return Ok((Some(dx), Some(dw), Some(db)));
+        }
         let (width, block) = (self.width, self.width * ROWS);
         let mut dx = vec![0f32; x.elem_count()];
         let partial: Vec<Vec<f32>> = read([x, weight, grad], |[x, weight, grad]| {

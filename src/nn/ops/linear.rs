@@ -1,11 +1,13 @@
 //! Affine maps of the last dimension.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
 use super::jobs::{for_rows, map_rows};
 use super::matrix::{Matrix, all_threads, product};
 use super::simd::wide;
-use super::storage::{is_f32_on_cpu, read, slice, tensor, with_scratch};
+use super::storage::{has_kernels, is_f32_on_cpu, read, slice, tensor, with_scratch};
 use super::transpose::transposed;
 
 /// `x w^T + bias` for `x` `[..., inputs]`, `w` `[outputs, inputs]` and `bias` `[outputs]`. `w` may come from
@@ -33,19 +35,14 @@ fn affine(x: &Tensor, w: &Tensor, bias: &Tensor, op: Linear) -> Result<Tensor> {
     if x.dim(D::Minus1)? != inputs || bias.dims() != [outputs] || inputs * outputs == 0 {
         bail!("linear: {:?} with weight {:?} and bias {:?}", x.shape(), w.shape(), bias.shape())
     }
-    if is_f32_on_cpu(x) && is_f32_on_cpu(w) && is_f32_on_cpu(bias) {
+    if has_kernels([x, w, bias]) {
         return x.contiguous()?.apply_op3(w, &bias.contiguous()?, op);
     }
     let mut dims = x.dims().to_vec();
     dims.pop();
     let rows = dims.iter().product::<usize>();
     dims.push(outputs);
-    let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?;
-    #[cfg(feature = "cuda")]
-    if super::cuda::are_f32_for_good([&y, bias]) {
-        return super::cuda::add_row(&y, bias, op.relu)?.reshape(dims);
-    }
-    let y = y.broadcast_add(bias)?.reshape(dims)?;
+    let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?.broadcast_add(bias)?.reshape(dims)?;
     if op.relu { y.relu() } else { Ok(y) }
 }
 
@@ -86,6 +83,23 @@ impl CustomOp3 for Linear {
         Ok((CpuStorage::F32(out), dims.into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        w: &CudaStorage,
+        w_layout: &Layout,
+        bias: &CudaStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let y = super::cuda::linear((x, x_layout), (w, w_layout), (bias, bias_layout), self.relu)?;
+        let mut dims = x_layout.dims().to_vec();
+        dims.pop();
+        dims.push(w_layout.dims()[0]);
+        Ok((y, dims.into()))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -94,6 +108,11 @@ impl CustomOp3 for Linear {
         y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dw, db] = super::cuda::linear_gradients([x, w, bias], self.relu.then_some(y), grad)?;
+            return Ok((dx, dw, db));
+        }
         let (outputs, inputs) = w.dims2()?;
         let rows = x.elem_count() / inputs;
         let (dx, dw, db) = read([x, w, y, grad], |[xs, ws, ys, gs]| {

@@ -1,10 +1,12 @@
 //! Gaussians on a map as biases of attention.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 
 use super::jobs::for_rows;
 use super::math::sigmoid;
-use super::storage::{is_f32_on_cpu, read, slice, tensor};
+use super::storage::{has_kernels, read, slice, tensor};
 
 /// The map that attention looks at.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,12 +29,8 @@ pub fn point_bias(x: &Tensor, heads: usize, map: &Map) -> Result<Tensor> {
     if width != 4 * heads || map.extent.len() != b {
         bail!("point bias: {:?} for {heads} heads and {} images", x.shape(), map.extent.len())
     }
-    if is_f32_on_cpu(x) {
+    if has_kernels([x]) {
         return x.contiguous()?.apply_op1(PointBias { heads, map: map.clone() });
-    }
-    #[cfg(feature = "cuda")]
-    if super::cuda::are_f32_for_good([x]) {
-        return super::cuda::point_bias(x, heads, map);
     }
     let x = x.reshape((b, l, 2, heads, 2))?;
     let extent = Tensor::from_vec(map.extent.concat(), (b, 1, 1, 1, 2), x.device())?.to_dtype(x.dtype())?;
@@ -133,7 +131,18 @@ impl CustomOp1 for PointBias {
         Ok((CpuStorage::F32(out), (b, heads, l, positions).into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (b, l, _) = layout.shape().dims3()?;
+        let bias = super::cuda::point_bias((x, layout), self.heads, &self.map)?;
+        Ok((bias, (b, self.heads, l, self.positions()).into()))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return super::cuda::point_bias_gradient(x, grad, self.heads, &self.map).map(Some);
+        }
         let (_, l, inputs) = x.dims3()?;
         let (heads, positions, width) = (self.heads, self.positions(), self.map.width);
         let mut dx = vec![0f32; x.elem_count()];

@@ -6,9 +6,16 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// Whether our own f32 kernels apply; everything else is composed of candle's operations.
+/// Whether our own f32 kernels apply; [`has_kernels`] says where those of CUDA do, too.
 pub fn is_f32_on_cpu(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
+}
+
+/// Whether our operations have kernels for these tensors: all f32, and all on the CPU or all on CUDA.
+pub fn has_kernels<const N: usize>(tensors: [&Tensor; N]) -> bool {
+    let there =
+        |tensor: &Tensor| cfg!(feature = "cuda") && tensor.device().is_cuda() && tensor.dtype() == DType::F32;
+    tensors.iter().all(|tensor| is_f32_on_cpu(tensor)) || tensors.iter().all(|tensor| there(tensor))
 }
 
 /// The elements of a contiguous f32 tensor on the CPU.

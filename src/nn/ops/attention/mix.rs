@@ -1,5 +1,7 @@
 //! What is found where the queries look.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::super::jobs::for_rows;
@@ -45,6 +47,20 @@ impl CustomOp2 for Mix {
         Ok((CpuStorage::F32(out), (sizes.batch, sizes.queries, sizes.channels()).into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        weights: &CudaStorage,
+        weights_layout: &Layout,
+        values: &CudaStorage,
+        values_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let mixed = super::super::cuda::mix((weights, weights_layout), (values, values_layout))?;
+        let (batch, _, queries, _) = weights_layout.shape().dims4()?;
+        let (_, _, channels) = super::values_shape(values_layout.dims())?.dims3()?;
+        Ok((mixed, (batch, queries, channels).into()))
+    }
+
     fn bwd(
         &self,
         weights: &Tensor,
@@ -52,6 +68,10 @@ impl CustomOp2 for Mix {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if weights.device().is_cuda() {
+            return super::super::cuda::mix_gradients(weights, values, grad).map(|[dw, dv]| (dw, dv));
+        }
         let sizes = Self::sizes(weights.shape(), values.shape())?;
         let (dw, dv) = read([weights, values, grad], |[ws, vs, gs]| {
             let dw = weights.track_op().then(|| {

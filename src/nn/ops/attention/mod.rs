@@ -12,16 +12,16 @@ use self::weights::Weights;
 use super::jobs::for_rows;
 use super::matrix::{Matrix, Target, all_threads, multiply};
 use super::softmax::softmax;
-use super::storage::{is_f32_on_cpu, slice, written};
+use super::storage::{has_kernels, is_f32_on_cpu, slice, written};
 use super::transpose::transposed;
 
 /// Where attention looks: `softmax(scale q k^T + bias)` by head, `[b, heads, l, n]`, for queries
 /// `[b, l, heads * width]` and keys `[b, n, heads * width]` with `scale` `1 / sqrt(width)`. `bias` broadcasts
 /// to the result and may hide places with negative infinity. Keys may come from [`ready_keys`].
 pub fn attention_weights(q: &Tensor, k: &Tensor, bias: Option<&Tensor>, heads: usize) -> Result<Tensor> {
-    let sizes = Sizes::of(q.shape(), &keys_shape(k)?, heads)?;
+    let sizes = Sizes::of(q.shape(), &keys_shape(k.dims())?, heads)?;
     let shape = (sizes.batch, heads, sizes.queries, sizes.keys);
-    let ours = is_f32_on_cpu(q) && is_f32_on_cpu(k) && bias.is_none_or(is_f32_on_cpu);
+    let ours = has_kernels([q, k, bias.unwrap_or(q)]);
     // Ready keys are for good, so our kernel has no gradient for them.
     if !ours || (k.rank() == 4 && q.track_op()) {
         let q = by_head(&(q * f64::from(sizes.scale()))?, heads)?;
@@ -34,16 +34,16 @@ pub fn attention_weights(q: &Tensor, k: &Tensor, bias: Option<&Tensor>, heads: u
     q.apply_op3(&k, &bias, op)
 }
 
-/// Keys `[b, n, heads * width]` made ready for many queries one after the other, `[b, heads, width, n]`. On the
-/// CPU keys that gradients go back to stay.
+/// Keys `[b, n, heads * width]` made ready for many queries one after the other, `[b, heads, width, n]`; where there
+/// are kernels, those that gradients go back to stay.
 pub fn ready_keys(k: &Tensor, heads: usize) -> Result<Tensor> {
-    if is_f32_on_cpu(k) && k.track_op() { Ok(k.clone()) } else { across(k, heads) }
+    if has_kernels([k]) && k.track_op() { Ok(k.clone()) } else { across(k, heads) }
 }
 
 /// Values `[b, n, heads * width]` made ready for many products: on CUDA `[b, heads, n, width]`, which each
-/// product would otherwise copy them to. Elsewhere they stay.
+/// product would otherwise copy them to. Elsewhere they stay, and those that gradients go back to.
 pub fn ready_values(v: &Tensor, heads: usize) -> Result<Tensor> {
-    if is_f32_on_cpu(v) { Ok(v.clone()) } else { by_head(v, heads) }
+    if is_f32_on_cpu(v) || (has_kernels([v]) && v.track_op()) { Ok(v.clone()) } else { by_head(v, heads) }
 }
 
 /// `[b, n, heads * width]` -> `[b, heads, n, width]`, which may have been done before.
@@ -65,18 +65,18 @@ fn across(k: &Tensor, heads: usize) -> Result<Tensor> {
 }
 
 /// The shape `[b, n, heads * width]` of keys that may be ready.
-fn keys_shape(k: &Tensor) -> Result<Shape> {
-    match k.dims() {
+fn keys_shape(k: &[usize]) -> Result<Shape> {
+    match k {
         &[batch, heads, width, n] => Ok((batch, n, heads * width).into()),
-        _ => Ok(k.dims3()?.into()),
+        _ => Ok(k.into()),
     }
 }
 
 /// The shape `[b, n, heads * width]` of values that may be ready.
-fn values_shape(v: &Tensor) -> Result<Shape> {
-    match v.dims() {
+fn values_shape(v: &[usize]) -> Result<Shape> {
+    match v {
         &[batch, heads, n, width] => Ok((batch, n, heads * width).into()),
-        _ => Ok(v.dims3()?.into()),
+        _ => Ok(v.into()),
     }
 }
 
@@ -84,11 +84,12 @@ fn values_shape(v: &Tensor) -> Result<Shape> {
 /// `[b, heads, l, n]`, head by head: `[b, l, heads * width]`. Values may come from [`ready_values`].
 pub fn attention_mix(weights: &Tensor, values: &Tensor) -> Result<Tensor> {
     let (batch, heads, queries, keys) = weights.dims4()?;
-    let (value_batch, n, channels) = values_shape(values)?.dims3()?;
+    let (value_batch, n, channels) = values_shape(values.dims())?.dims3()?;
     if (value_batch, n) != (batch, keys) || !channels.is_multiple_of(heads.max(1)) {
         bail!("attention: weights {:?} for values {:?}", weights.shape(), values.shape())
     }
-    if is_f32_on_cpu(weights) && is_f32_on_cpu(values) {
+    // Ready values are for good, as ready keys are.
+    if has_kernels([weights, values]) && !(values.rank() == 4 && weights.track_op()) {
         return weights.contiguous()?.apply_op2(&dense_images(values, queries)?, Mix);
     }
     weights
@@ -102,7 +103,11 @@ pub fn attention_mix(weights: &Tensor, values: &Tensor) -> Result<Tensor> {
 /// Keys or values as the kernels take them: contiguous, or for a single query the first positions of images
 /// that have room for more.
 fn dense_images(x: &Tensor, queries: usize) -> Result<Tensor> {
-    let roomy = queries == 1 && !x.track_op() && x.rank() == 3 && x.stride()[1..] == [x.dim(2)?, 1];
+    let roomy = x.device().is_cpu()
+        && queries == 1
+        && !x.track_op()
+        && x.rank() == 3
+        && x.stride()[1..] == [x.dim(2)?, 1];
     if roomy { Ok(x.clone()) } else { x.contiguous() }
 }
 

@@ -1,12 +1,14 @@
 //! Where each query looks.
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::super::jobs::for_rows;
 use super::super::matrix::{Target, multiply};
 use super::super::softmax::{add_scaled, scale, softmax_gradient, softmax_row};
 use super::super::storage::{read, slice, tensor};
-use super::{Sizes, images, single};
+use super::{Sizes, images, keys_shape, single};
 
 pub struct Weights {
     pub heads: usize,
@@ -19,12 +21,8 @@ impl Weights {
         [q, k]: [(&CpuStorage, &Layout); 2],
         finish: impl Fn(usize, usize, &mut [f32], Sizes) + Sync,
     ) -> Result<(CpuStorage, Shape)> {
-        // Ready keys are [b, heads, width, n].
-        let (ready, keys) = match k.1.dims() {
-            &[batch, heads, width, n] => (true, (batch, n, heads * width).into()),
-            _ => (false, k.1.shape().clone()),
-        };
-        let sizes = Sizes::of(q.1.shape(), &keys, self.heads)?;
+        let ready = k.1.dims().len() == 4;
+        let sizes = Sizes::of(q.1.shape(), &keys_shape(k.1.dims())?, self.heads)?;
         let (q, (k, stride)) = (slice(q.0, q.1)?, images(k.0, k.1)?);
         let out = if sizes.queries == 1 {
             let mut out = vec![0f32; sizes.batch * sizes.heads * sizes.keys];
@@ -53,8 +51,24 @@ impl Weights {
         Ok((CpuStorage::F32(out), shape.into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn forward_on_cuda(
+        &self,
+        q: (&CudaStorage, &Layout),
+        k: (&CudaStorage, &Layout),
+        bias: Option<(&CudaStorage, &Layout)>,
+    ) -> Result<(CudaStorage, Shape)> {
+        let sizes = Sizes::of(q.1.shape(), &keys_shape(k.1.dims())?, self.heads)?;
+        let shape = (sizes.batch, sizes.heads, sizes.queries, sizes.keys);
+        Ok((super::super::cuda::weights(q, k, bias, self.heads)?, shape.into()))
+    }
+
     /// The gradients of q, of k and of the logits.
     fn backward(&self, q: &Tensor, k: &Tensor, y: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            return super::super::cuda::weights_gradients([q, k], y, grad, self.heads);
+        }
         let sizes = Sizes::of(q.shape(), k.shape(), self.heads)?;
         let (dq, dk, logits) = read([q, k, y, grad], |[qs, ks, ys, grads]| {
             let size = sizes.queries * sizes.keys;
@@ -110,6 +124,17 @@ impl CustomOp2 for Weights {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &CudaStorage,
+        q_layout: &Layout,
+        k: &CudaStorage,
+        k_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.forward_on_cuda((q, q_layout), (k, k_layout), None)
+    }
+
     fn bwd(
         &self,
         q: &Tensor,
@@ -148,6 +173,19 @@ impl CustomOp3 for Weights {
                 softmax_row(row);
             }
         })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &CudaStorage,
+        q_layout: &Layout,
+        k: &CudaStorage,
+        k_layout: &Layout,
+        bias: &CudaStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.forward_on_cuda((q, q_layout), (k, k_layout), Some((bias, bias_layout)))
     }
 
     fn bwd(

@@ -1,67 +1,75 @@
 //! Gaussians on a map as biases of attention.
 
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
-use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CudaStorage, Result, Tensor, bail};
 
-use super::{THREADS, kernel, view};
+use super::launch::{Operand, blocks, launch, made, room, size, view};
 use crate::nn::ops::point_bias::Map;
 
-/// As [`crate::nn::ops::point_bias`] for f32, without gradient.
-pub fn point_bias(x: &Tensor, heads: usize, map: &Map) -> Result<Tensor> {
-    let images = x.dim(0)?;
-    let extent = Tensor::from_vec(map.extent.concat(), (images, 2), x.device())?;
-    let op = PointBias { heads, height: map.height, width: map.width, extra: map.extra };
-    x.contiguous()?.apply_op2_no_bwd(&extent, &op)
+/// As [`crate::nn::ops::point_bias`], for contiguous f32 `[b, l, 4 * heads]`.
+pub fn point_bias(x: Operand, heads: usize, map: &Map) -> Result<CudaStorage> {
+    let (images, queries, _) = x.1.shape().dims3()?;
+    let positions = map.height * map.width + map.extra;
+    let (device, rows) = (x.0.device(), images * heads * queries);
+    let [of_heads, of_queries, height, width, of_positions] = sizes(heads, queries, map)?;
+    let (x, extent) = (view::<f32>(x)?, device.clone_htod(&map.extent.concat())?);
+    // SAFETY: the kernel writes all of it.
+    let mut y = unsafe { room::<f32>(device, rows * positions) }?;
+    // SAFETY: `ops::point_bias` has compared the sizes.
+    unsafe {
+        launch!(
+            device,
+            "point_bias",
+            blocks(rows)?,
+            &of_heads,
+            &of_queries,
+            &height,
+            &width,
+            &of_positions,
+            &x,
+            &extent,
+            &mut y,
+        )
+    };
+    Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
-struct PointBias {
-    heads: usize,
-    height: usize,
-    width: usize,
-    /// Positions behind the cells.
-    extra: usize,
+/// The gradient of x.
+pub fn point_bias_gradient(x: &Tensor, grad: &Tensor, heads: usize, map: &Map) -> Result<Tensor> {
+    let (images, queries, _) = x.dims3()?;
+    let rows = images * heads * queries;
+    if grad.elem_count() != rows * (map.height * map.width + map.extra) {
+        bail!("point bias: a gradient {:?} for {rows} rows", grad.shape())
+    }
+    let [of_heads, of_queries, height, width, of_positions] = sizes(heads, queries, map)?;
+    made([x, grad], x.shape(), |[x, grad]| {
+        let (device, n) = (x.0.device(), x.1.shape().elem_count());
+        let (x, grad, extent) =
+            (view::<f32>(x)?, view::<f32>(grad)?, device.clone_htod(&map.extent.concat())?);
+        // SAFETY: the kernel writes all of it.
+        let mut dx = unsafe { room::<f32>(device, n) }?;
+        // SAFETY: x has four numbers for each head of each query, and the gradient a row.
+        unsafe {
+            launch!(
+                device,
+                "point_bias_gradient",
+                blocks(rows)?,
+                &of_heads,
+                &of_queries,
+                &height,
+                &width,
+                &of_positions,
+                &x,
+                &extent,
+                &grad,
+                &mut dx,
+            )
+        };
+        Ok(CudaStorage::wrap_cuda_slice(dx, device.clone()))
+    })
 }
 
-impl CustomOp2 for PointBias {
-    fn name(&self) -> &'static str {
-        "point bias"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("a kernel for CUDA on the CPU")
-    }
-
-    fn cuda_fwd(
-        &self,
-        x: &CudaStorage,
-        x_layout: &Layout,
-        extent: &CudaStorage,
-        extent_layout: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        let device = x.device();
-        let (images, queries, _) = x_layout.shape().dims3()?;
-        let positions = self.height * self.width + self.extra;
-        let rows = images * self.heads * queries;
-        if i32::try_from(rows).is_err() || i32::try_from(positions).is_err() {
-            bail!("point bias: {rows} rows of {positions} positions are more than a launch can have")
-        }
-        let sizes = [self.heads, queries, self.height, self.width, positions].map(|size| size as u32);
-        let config =
-            LaunchConfig { grid_dim: (rows as u32, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
-        let (x, extent) = (view::<f32>(x, x_layout)?, view::<f32>(extent, extent_layout)?);
-        // SAFETY: the kernel writes every element and reads none.
-        let mut y = unsafe { device.alloc::<f32>(rows * positions) }?;
-        let (function, stream) = (kernel(device, "point_bias")?, device.cuda_stream());
-        let mut launch = stream.launch_builder(&function);
-        for size in &sizes {
-            launch.arg(size);
-        }
-        launch.arg(&x).arg(&extent).arg(&mut y);
-        // SAFETY: the arguments are the kernel's; `ops::point_bias` has compared the sizes.
-        unsafe { launch.launch(config) }.w()?;
-        let y = CudaStorage::wrap_cuda_slice(y, device.clone());
-        Ok((y, (images, self.heads, queries, positions).into()))
-    }
+fn sizes(heads: usize, queries: usize, map: &Map) -> Result<[u32; 5]> {
+    let positions = map.height * map.width + map.extra;
+    Ok([size(heads)?, size(queries)?, size(map.height)?, size(map.width)?, size(positions)?])
 }

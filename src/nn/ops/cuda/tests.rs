@@ -1,10 +1,10 @@
-//! The kernels against those of the CPU. All but the first need a GPU and are ignored without being asked for:
-//! `cargo test --release --features cuda,cudnn --lib -- --include-ignored cuda`.
+//! The kernels against those of the CPU, values and gradients. All but the first need a GPU and are ignored without being
+//! asked for: `cargo test --release --features cuda,cudnn --lib -- --include-ignored cuda`.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::super::testing::{assert_close, random, values};
-use super::*;
+use super::launch::ptx;
 use crate::nn::ops;
 use crate::random::Stream;
 
@@ -12,19 +12,7 @@ use crate::random::Stream;
 #[test]
 fn the_kernels_compile() {
     let ptx = ptx().unwrap();
-    for name in [
-        "dropout",
-        "finish_f32",
-        "finish_bf16",
-        "plane_moments_f32",
-        "plane_moments_bf16",
-        "adam_moments",
-        "adam_parameter",
-        "blend",
-        "point_bias",
-        "add_row",
-        "gru_step",
-    ] {
+    for name in ["dropout", "normalise_bf16", "layer_norm", "gru_step", "point_bias", "square_sums"] {
         assert!(ptx.contains(&format!(".entry {name}(")), "{name}");
     }
 }
@@ -33,16 +21,62 @@ fn gpu() -> Result<Device> {
     Device::new_cuda(0)
 }
 
+/// Whether `f` says on the GPU what it says on the CPU: without gradients and, for each set of tracked inputs, with
+/// them.
+#[track_caller]
+fn same(f: impl Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], tolerance: f64) -> Result<()> {
+    let gpu = gpu()?;
+    let on = |device: &Device, tracked: &dyn Fn(usize) -> bool| -> Result<(Tensor, Vec<Option<Tensor>>)> {
+        let vars =
+            inputs.iter().map(|t| Var::from_tensor(&t.to_device(device)?)).collect::<Result<Vec<_>>>()?;
+        let tensor = |(i, var): (usize, &Var)| {
+            if tracked(i) { var.as_tensor().clone() } else { var.as_detached_tensor() }
+        };
+        let tensors: Vec<Tensor> = vars.iter().enumerate().map(tensor).collect();
+        let y = f(&tensors)?;
+        if !y.track_op() {
+            return Ok((y, vec![None; inputs.len()]));
+        }
+        let weight = random("weight of the outputs", y.shape())?.to_device(device)?;
+        let grads = (&y * weight)?.sum_all()?.backward()?;
+        Ok((y, vars.iter().map(|var| grads.get(var).cloned()).collect()))
+    };
+    let one = (0..inputs.len()).map(|one| vec![one]);
+    for tracked in [vec![], (0..inputs.len()).collect()].into_iter().chain(one) {
+        let tracked = |i: usize| tracked.contains(&i);
+        let ((here, expected), (there, found)) = (on(&Device::Cpu, &tracked)?, on(&gpu, &tracked)?);
+        assert_eq!(here.dims(), there.dims());
+        assert_close(&there, &values(&here), tolerance);
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_eq!(found.is_some(), expected.is_some(), "the gradient of input {i}");
+            if let (Some(found), Some(expected)) = (found, expected) {
+                assert_eq!(found.dims(), expected.dims());
+                assert_close(found, &values(expected), tolerance);
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs a GPU"]
 fn dropout_draws_what_the_cpu_draws() -> Result<()> {
-    let (x, gpu, stream) = (random("x", 100_001)?, gpu()?, Stream::new(3, "dropout"));
-    let (here, there) = (Var::from_tensor(&x)?, Var::from_tensor(&x.to_device(&gpu)?)?);
-    let [a, b] = [&here, &there].map(|x| ops::dropout(x, 0.3, &stream));
-    let (a, b) = (a?, b?);
-    assert_eq!(values(&a), values(&b));
-    let [a, b] = [a.sum_all()?.backward()?, b.sum_all()?.backward()?];
-    assert_eq!(values(a.get(&here).unwrap()), values(b.get(&there).unwrap()));
+    let stream = Stream::new(3, "dropout");
+    same(|t| ops::dropout(&t[0], 0.3, &stream), &[random("x", 100_001)?], 0.0)
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn batch_norm() -> Result<()> {
+    for shape in [[3, 5, 20, 20], [2, 3, 1, 1], [1, 4, 100, 301]] {
+        let inputs = [(random("x", shape.to_vec())? + 10.0)?, random("w", shape[1])?, random("b", shape[1])?];
+        for slope in [None, Some(0.1)] {
+            // The values of one channel may be two, whose differences to their mean are what is left of the rounding.
+            let norm =
+                |t: &[Tensor]| Ok(ops::batch_norm_train(&t[0], &t[1], &t[2], 1e-2, slope, false)?.output);
+            same(norm, &inputs, 2e-4)?;
+        }
+    }
     Ok(())
 }
 
@@ -75,50 +109,104 @@ fn batch_norm_of_frozen_layers() -> Result<()> {
 
 #[test]
 #[ignore = "needs a GPU"]
-fn what_evaluation_fuses() -> Result<()> {
-    let gpu = gpu()?;
+fn scales_and_shifts() -> Result<()> {
+    let inputs = [random("x", (2, 3, 50, 301))?, random("scale", 3)?, random("shift", 3)?];
+    same(|t| ops::scale_shift(&t[0], &t[1], &t[2], Some(0.1)), &inputs, 1e-5)
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn point_biases() -> Result<()> {
     let map = ops::Map { height: 3, width: 4, extra: 1, extent: vec![[4.0, 3.0], [2.0, 1.0]] };
-    let x = random("x", (2, 5, 12))?;
-    let found = ops::point_bias(&x.to_device(&gpu)?, 3, &map)?;
-    assert_close(&found, &values(&ops::point_bias(&x, 3, &map)?), 1e-5);
+    same(|t| ops::point_bias(&t[0], 3, &map), &[random("x", (2, 5, 12))?], 1e-5)
+}
 
-    let [w, b] = [random("w", 12)?, random("b", 12)?];
-    let norm = |device: &Device| -> Result<Tensor> {
-        ops::layer_norm(&x.to_device(device)?, &w.to_device(device)?, &b.to_device(device)?, 1e-5)
-    };
-    assert_close(&norm(&gpu)?, &values(&norm(&Device::Cpu)?), 1e-5);
-
-    let [q, k] = [random("q", (2, 5, 12))?, random("k", (2, 7, 12))?];
-    let look = |device: &Device| {
-        let [q, k] = [q.to_device(device)?, k.to_device(device)?];
-        let looked = ops::attention_weights(&q, &ops::ready_keys(&k, 3)?, None, 3)?;
-        ops::attention_mix(&looked, &ops::ready_values(&k, 3)?)
-    };
-    assert_close(&look(&gpu)?, &values(&look(&Device::Cpu)?), 1e-5);
-
-    let words = random("words", (3, 5, 4))?;
-    let weights = [
-        random("input weight", (18, 4))?,
-        random("hidden weight", (18, 6))?,
-        random("input bias", 18)?,
-        random("hidden bias", 18)?,
-    ];
-    let read = |device: &Device, reverse: bool| -> Result<Tensor> {
-        let [w, u, b, c] = &weights.clone().map(|t| t.to_device(device));
-        let [w, u, b, c] = [w, u, b, c].map(|t| t.as_ref().expect("moves"));
-        let weights = ops::GruWeights { input_weight: w, hidden_weight: u, input_bias: b, hidden_bias: c };
-        ops::gru(&words.to_device(device)?, weights, reverse)
-    };
-    for reverse in [false, true] {
-        assert_close(&read(&gpu, reverse)?, &values(&read(&Device::Cpu, reverse)?), 1e-5);
+#[test]
+#[ignore = "needs a GPU"]
+fn layer_norms() -> Result<()> {
+    // Rows shorter than a warp and longer, and more of them than one block sums.
+    for shape in [&[2, 5, 12][..], &[3000, 7], &[9, 256]] {
+        let width = shape[shape.len() - 1];
+        let inputs = [random("x", shape)?, random("w", width)?, random("b", width)?];
+        same(|t| ops::layer_norm(&t[0], &t[1], &t[2], 1e-5), &inputs, 1e-4)?;
     }
+    Ok(())
+}
 
-    let w = random("weight", (6, 12))?;
-    for linear in [ops::linear, ops::linear_relu] {
-        let on = |device: &Device| {
-            linear(&x.to_device(device)?, &w.to_device(device)?, &random("bias", 6)?.to_device(device)?)
-        };
-        assert_close(&on(&gpu)?, &values(&on(&Device::Cpu)?), 1e-5);
+#[test]
+#[ignore = "needs a GPU"]
+fn affine_maps() -> Result<()> {
+    for (shape, outputs) in [(&[2, 5, 12][..], 6), (&[2100, 3], 70), (&[7], 2)] {
+        let inputs = [
+            random("x", shape)?,
+            random("w", (outputs + 1, shape[shape.len() - 1]))?,
+            random("b", outputs + 1)?,
+        ];
+        // Parts of a packed weight begin behind its start.
+        let part = |t: &Tensor| t.narrow(0, 1, outputs);
+        same(|t| ops::linear(&t[0], &part(&t[1])?, &part(&t[2])?), &inputs, 1e-5)?;
+        same(|t| ops::linear_relu(&t[0], &part(&t[1])?, &part(&t[2])?), &inputs, 1e-5)?;
     }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn attention() -> Result<()> {
+    let [q, k, v] = [random("q", (2, 5, 12))?, random("k", (2, 40, 12))?, random("v", (2, 40, 12))?];
+    let look = |t: &[Tensor], bias: Option<&Tensor>| {
+        ops::attention_mix(&ops::attention_weights(&t[0], &t[1], bias, 3)?, &t[2])
+    };
+    same(|t| look(t, None), &[q.clone(), k.clone(), v.clone()], 1e-5)?;
+    for shape in [&[2, 3, 5, 40][..], &[2, 1, 1, 40], &[5, 40]] {
+        let inputs = [q.clone(), k.clone(), v.clone(), random("bias", shape)?];
+        same(|t| look(t, Some(&t[3])), &inputs, 1e-5)?;
+    }
+    // Some hidden, for one image all but one.
+    let hidden = (0..80).map(|i| if i > 40 || i == 3 { f32::NEG_INFINITY } else { 0.0 }).collect();
+    let hidden = Tensor::from_vec(hidden, (2, 1, 1, 40), &Device::Cpu)?;
+    let hide = |t: &[Tensor]| look(t, Some(&hidden.to_device(t[0].device())?));
+    same(hide, &[q.clone(), k.clone(), v.clone()], 1e-5)?;
+    // Keys and values laid out once for many queries, and the first of a buffer that has room for more.
+    let ready = |t: &[Tensor]| {
+        let [k, v] = [&t[1], &t[2]].map(|t| t.detach());
+        look(&[t[0].clone(), ops::ready_keys(&k, 3)?, ops::ready_values(&v, 3)?], None)
+    };
+    same(ready, &[q.clone(), k.clone(), v.clone()], 1e-5)?;
+    let first = |t: &[Tensor]| look(&[t[0].clone(), t[1].narrow(1, 0, 7)?, t[2].narrow(1, 0, 7)?], None);
+    same(first, &[q, k, v], 1e-5)
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn recurrent_units() -> Result<()> {
+    for (rows, steps, hidden) in [(3, 5, 6), (2, 1, 4), (40, 3, 9)] {
+        let inputs = [
+            random("words", (rows, steps, 4))?,
+            random("input weight", (3 * hidden, 4))?,
+            random("hidden weight", (3 * hidden, hidden))?,
+            random("input bias", 3 * hidden)?,
+            random("hidden bias", 3 * hidden)?,
+        ];
+        for reverse in [false, true] {
+            let read = |t: &[Tensor]| {
+                let [input_weight, hidden_weight, input_bias, hidden_bias] = [&t[1], &t[2], &t[3], &t[4]];
+                let weights = ops::GruWeights { input_weight, hidden_weight, input_bias, hidden_bias };
+                ops::gru(&t[0], weights, reverse)
+            };
+            same(read, &inputs, 1e-5)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn sums_of_squares() -> Result<()> {
+    let x = random("x", 200_003)?;
+    let found = super::square_sums(&x.to_device(&gpu()?)?)?;
+    assert_eq!(found.dims(), [4]);
+    let expected: f64 = values(&x).iter().map(|x| x * x).sum();
+    assert!((values(&found).iter().sum::<f64>() / expected - 1.0).abs() < 1e-5);
     Ok(())
 }

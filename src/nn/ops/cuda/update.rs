@@ -1,11 +1,9 @@
 //! Changes of parameters in place.
 
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
-use candle_core::{CudaStorage, Layout, Result, bail};
+use candle_core::{CpuStorage, CudaStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
-use super::{kernel, over, view, view_mut};
+use super::launch::{Operand, blocks, launch, made, over, room, view, view_mut};
 
 /// The scalars of Adam's update of one parameter.
 #[derive(Clone, Copy, Debug)]
@@ -35,63 +33,117 @@ fn demand(elements: usize, found: usize) -> Result<()> {
 /// Advances the moments `[2 or 3, n]` by a gradient and a parameter of n elements; all f32, contiguous.
 pub fn adam_moments(
     rule: &AdamRule,
-    (moments, moments_layout): (&mut CudaStorage, &Layout),
-    (gradient, gradient_layout): (&CudaStorage, &Layout),
-    (parameter, parameter_layout): (&CudaStorage, &Layout),
+    (moments, layout): (&mut CudaStorage, &Layout),
+    gradient: Operand,
+    parameter: Operand,
 ) -> Result<()> {
-    let device = moments.device().clone();
-    let n = gradient_layout.shape().elem_count();
-    demand(n, parameter_layout.shape().elem_count())?;
-    demand(n * rows(rule), moments_layout.shape().elem_count())?;
-    let (gradient, parameter) =
-        (view::<f32>(gradient, gradient_layout)?, view::<f32>(parameter, parameter_layout)?);
-    let mut moments = view_mut::<f32>(moments, moments_layout)?;
-    let (function, stream) = (kernel(&device, "adam_moments")?, device.cuda_stream());
-    let (count, amsgrad) = (n as u64, u32::from(rule.amsgrad));
-    let mut launch = stream.launch_builder(&function);
-    launch.arg(&count).arg(&amsgrad).arg(&rule.scale).arg(&rule.weight_decay);
-    launch.arg(&rule.betas[0]).arg(&rule.betas[1]).arg(&gradient).arg(&parameter).arg(&mut moments);
-    // SAFETY: the arguments are the kernel's, and the sizes were compared.
-    unsafe { launch.launch(over(n)) }.w()?;
+    let (device, n) = (moments.device().clone(), gradient.1.shape().elem_count());
+    demand(n, parameter.1.shape().elem_count())?;
+    demand(n * rows(rule), layout.shape().elem_count())?;
+    let (gradient, parameter) = (view::<f32>(gradient)?, view::<f32>(parameter)?);
+    let mut moments = view_mut::<f32>(moments, layout)?;
+    let (count, amsgrad, [beta1, beta2]) = (n as u64, u32::from(rule.amsgrad), rule.betas);
+    // SAFETY: the sizes were compared.
+    unsafe {
+        launch!(
+            &device,
+            "adam_moments",
+            over(n),
+            &count,
+            &amsgrad,
+            &rule.scale,
+            &rule.weight_decay,
+            &beta1,
+            &beta2,
+            &gradient,
+            &parameter,
+            &mut moments,
+        )
+    };
     Ok(())
 }
 
 /// Moves a parameter of n elements by its moments `[2 or 3, n]`; all f32, contiguous.
 pub fn adam_parameter(
     rule: &AdamRule,
-    (parameter, parameter_layout): (&mut CudaStorage, &Layout),
-    (moments, moments_layout): (&CudaStorage, &Layout),
+    (parameter, layout): (&mut CudaStorage, &Layout),
+    moments: Operand,
 ) -> Result<()> {
-    let device = parameter.device().clone();
-    let n = parameter_layout.shape().elem_count();
-    demand(n * rows(rule), moments_layout.shape().elem_count())?;
-    let moments = view::<f32>(moments, moments_layout)?;
-    let mut parameter = view_mut::<f32>(parameter, parameter_layout)?;
-    let (function, stream) = (kernel(&device, "adam_parameter")?, device.cuda_stream());
+    let (device, n) = (parameter.device().clone(), layout.shape().elem_count());
+    demand(n * rows(rule), moments.1.shape().elem_count())?;
+    let moments = view::<f32>(moments)?;
+    let mut parameter = view_mut::<f32>(parameter, layout)?;
     let (count, amsgrad) = (n as u64, u32::from(rule.amsgrad));
-    let mut launch = stream.launch_builder(&function);
-    launch.arg(&count).arg(&amsgrad).arg(&rule.step_size).arg(&rule.root_correction).arg(&rule.eps);
-    launch.arg(&moments).arg(&mut parameter);
-    // SAFETY: the arguments are the kernel's, and the sizes were compared.
-    unsafe { launch.launch(over(n)) }.w()?;
+    // SAFETY: the sizes were compared.
+    unsafe {
+        launch!(
+            &device,
+            "adam_parameter",
+            over(n),
+            &count,
+            &amsgrad,
+            &rule.step_size,
+            &rule.root_correction,
+            &rule.eps,
+            &moments,
+            &mut parameter,
+        )
+    };
     Ok(())
 }
 
-/// average <- decay average + (1 - decay) value, of equally many elements; both f32, contiguous.
+/// average <- keep average + take value, of equally many elements; both f32, contiguous.
 pub fn blend(
-    decay: f32,
-    (average, average_layout): (&mut CudaStorage, &Layout),
-    (value, value_layout): (&CudaStorage, &Layout),
+    [keep, take]: [f32; 2],
+    (average, layout): (&mut CudaStorage, &Layout),
+    value: Operand,
 ) -> Result<()> {
-    let device = average.device().clone();
-    let n = average_layout.shape().elem_count();
-    demand(n, value_layout.shape().elem_count())?;
-    let value = view::<f32>(value, value_layout)?;
-    let mut average = view_mut::<f32>(average, average_layout)?;
-    let (function, stream, count) = (kernel(&device, "blend")?, device.cuda_stream(), n as u64);
-    let mut launch = stream.launch_builder(&function);
-    launch.arg(&count).arg(&decay).arg(&value).arg(&mut average);
-    // SAFETY: the arguments are the kernel's, and the sizes were compared.
-    unsafe { launch.launch(over(n)) }.w()?;
+    let (device, n) = (average.device().clone(), layout.shape().elem_count());
+    demand(n, value.1.shape().elem_count())?;
+    let value = view::<f32>(value)?;
+    let mut average = view_mut::<f32>(average, layout)?;
+    let count = n as u64;
+    // SAFETY: the sizes were compared.
+    unsafe { launch!(&device, "blend", over(n), &count, &keep, &take, &value, &mut average) };
     Ok(())
+}
+
+/// As [`blend`], for tensors.
+pub struct Blend(pub [f32; 2]);
+
+impl InplaceOp2 for Blend {
+    fn name(&self) -> &'static str {
+        "blend"
+    }
+
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<()> {
+        bail!("a kernel for CUDA on the CPU")
+    }
+
+    fn cuda_fwd(
+        &self,
+        average: &mut CudaStorage,
+        average_layout: &Layout,
+        value: &CudaStorage,
+        value_layout: &Layout,
+    ) -> Result<()> {
+        blend(self.0, (average, average_layout), (value, value_layout))
+    }
+}
+
+/// Elements whose squares one block sums.
+const PART: usize = 1 << 16;
+
+/// The sums of the squares of parts of an f32 tensor.
+pub fn square_sums(x: &Tensor) -> Result<Tensor> {
+    let n = x.elem_count();
+    let parts = n.div_ceil(PART).max(1);
+    made([x], parts, |[x]| {
+        let (device, x, count, part) = (x.0.device(), view::<f32>(x)?, n as u64, PART as u64);
+        // SAFETY: the kernel writes all of it.
+        let mut sums = unsafe { room::<f32>(device, parts) }?;
+        // SAFETY: x has n elements, and sums one for each block.
+        unsafe { launch!(device, "square_sums", blocks(parts)?, &count, &part, &x, &mut sums) };
+        Ok(CudaStorage::wrap_cuda_slice(sums, device.clone()))
+    })
 }

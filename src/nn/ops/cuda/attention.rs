@@ -1,0 +1,157 @@
+//! The two products of multi-head attention. Heads are put before the positions for the products of cuBLAS.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CudaStorage, Layout, Result, Tensor, bail};
+
+use super::launch::{Operand, launch, made, over, product, room, size, view, view_mut, warps};
+
+/// The probabilities `[b, heads, l, n]` of queries `[b, l, c]` at keys `[b, n, c]` or, made ready,
+/// `[b, heads, width, n]`. `bias` has the shape of the result, of any strides but for the last.
+pub fn weights(q: Operand, k: Operand, bias: Option<Operand>, heads: usize) -> Result<CudaStorage> {
+    let (batch, queries, channels) = q.1.shape().dims3()?;
+    let width = channels / heads;
+    let q_by_head = by_head(q, heads)?;
+    let q = Layout::contiguous((batch * heads, queries, width));
+    let (keys, mut logits) = match *k.1.dims() {
+        [_, _, _, n] => {
+            let across = Layout::contiguous_with_offset((batch * heads, width, n), k.1.start_offset());
+            (n, product((&q_by_head, &q), (k.0, &across))?)
+        }
+        [_, n, _] => {
+            let k = by_head(k, heads)?;
+            let across = Layout::contiguous((batch * heads, n, width)).transpose(1, 2)?;
+            (n, product((&q_by_head, &q), (&k, &across))?)
+        }
+        _ => bail!("attention: keys {:?}", k.1.shape()),
+    };
+    let device = logits.device().clone();
+    let rows = batch * heads * queries;
+    let (count, columns, of_heads, of_queries) = (rows as u64, size(keys)?, size(heads)?, size(queries)?);
+    let (config, scale) = (warps(rows)?, 1.0 / (width as f32).sqrt());
+    let biased = u32::from(bias.is_some());
+    // Without a bias the kernel reads none; any memory does as its address.
+    let (bias, [by_image, by_head, by_query]) = match bias {
+        Some((bias, layout)) => {
+            let &[by_image, by_head, by_query, 1] = layout.stride() else {
+                bail!("attention: the last dimension of the bias must be dense, found {layout:?}")
+            };
+            (bias.as_cuda_slice::<f32>()?.slice(layout.start_offset()..), [by_image, by_head, by_query])
+        }
+        None => (q_by_head.as_cuda_slice::<f32>()?.slice(..), [0; 3]),
+    };
+    let [by_image, by_head, by_query] = [by_image, by_head, by_query].map(|stride| stride as u64);
+    {
+        let mut logits = view_mut::<f32>(&mut logits, &Layout::contiguous((rows, keys)))?;
+        // SAFETY: the logits have so many rows, and the bias's layout is of their shape.
+        unsafe {
+            launch!(
+                &device,
+                "attention_softmax",
+                config,
+                &count,
+                &columns,
+                &of_heads,
+                &of_queries,
+                &scale,
+                &biased,
+                &by_image,
+                &by_head,
+                &by_query,
+                &bias,
+                &mut logits,
+            )
+        };
+    }
+    Ok(logits)
+}
+
+/// The gradients of q and k `[b, n, c]`, of those that are tracked, and of the logits `[b, heads, l, n]`.
+pub fn weights_gradients(
+    [q, k]: [&Tensor; 2],
+    y: &Tensor,
+    grad: &Tensor,
+    heads: usize,
+) -> Result<[Option<Tensor>; 3]> {
+    let width = q.dim(2)? / heads;
+    let scale = 1.0 / (width as f32).sqrt();
+    let logits = softmax_gradient(y, grad)?;
+    let dq = || positions_first(&logits.matmul(&heads_first(k, heads)?)?, scale);
+    let dk = || positions_first(&logits.transpose(2, 3)?.matmul(&heads_first(q, heads)?)?, scale);
+    let [dq, dk] = [q.track_op().then(dq).transpose()?, k.track_op().then(dk).transpose()?];
+    Ok([dq, dk, Some(logits)])
+}
+
+/// The means `[b, l, c]` of values `[b, n, c]` or, by head, `[b, heads, n, width]` under `weights` `[b, heads, l, n]`.
+pub fn mix(weights: Operand, values: Operand) -> Result<CudaStorage> {
+    let (batch, heads, queries, keys) = weights.1.shape().dims4()?;
+    let square = Layout::contiguous_with_offset((batch * heads, queries, keys), weights.1.start_offset());
+    let weights = (weights.0, &square);
+    let width = values.1.shape().elem_count() / (batch * heads * keys).max(1);
+    let mixed = match values.1.dims() {
+        [_, _, _, _] => {
+            let by_head =
+                Layout::contiguous_with_offset((batch * heads, keys, width), values.1.start_offset());
+            product(weights, (values.0, &by_head))?
+        }
+        _ => {
+            let values = by_head(values, heads)?;
+            product(weights, (&values, &Layout::contiguous((batch * heads, keys, width))))?
+        }
+    };
+    swapped((&mixed, &Layout::contiguous((batch, heads, queries, width))), 1.0)
+}
+
+/// The gradients of the weights and the values `[b, n, c]` of [`mix`], of those that are tracked.
+pub fn mix_gradients(weights: &Tensor, values: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
+    let heads = weights.dim(1)?;
+    let grad = heads_first(grad, heads)?;
+    let dw = || grad.matmul(&heads_first(values, heads)?.transpose(2, 3)?);
+    let dv = || positions_first(&weights.detach().transpose(2, 3)?.matmul(&grad)?, 1.0);
+    Ok([weights.track_op().then(dw).transpose()?, values.track_op().then(dv).transpose()?])
+}
+
+/// `[b, n, heads * width]` -> `[b, heads, n, width]`
+fn heads_first(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, n, channels) = x.dims3()?;
+    made([x], (batch, heads, n, channels / heads), |[x]| by_head(x, heads))
+}
+
+/// `by x`, `[b, heads, n, width]` -> `[b, n, heads * width]`
+fn positions_first(x: &Tensor, by: f32) -> Result<Tensor> {
+    let (batch, heads, n, width) = x.dims4()?;
+    made([x], (batch, n, heads * width), |[x]| swapped(x, by))
+}
+
+fn by_head(x: Operand, heads: usize) -> Result<CudaStorage> {
+    let (batch, n, channels) = x.1.shape().dims3()?;
+    let by_head = Layout::contiguous_with_offset((batch, n, heads, channels / heads), x.1.start_offset());
+    swapped((x.0, &by_head), 1.0)
+}
+
+/// `by x`, `[a, i, j, width]` -> `[a, j, i, width]`
+fn swapped(x: Operand, by: f32) -> Result<CudaStorage> {
+    let (_, rows, columns, width) = x.1.shape().dims4()?;
+    let (device, n) = (x.0.device(), x.1.shape().elem_count());
+    let (count, rows, columns, width, x) =
+        (n as u64, size(rows)?, size(columns)?, size(width)?, view::<f32>(x)?);
+    // SAFETY: the kernel writes all of it.
+    let mut y = unsafe { room::<f32>(device, n) }?;
+    // SAFETY: x and y have n elements, a whole number of such images.
+    unsafe { launch!(device, "swap_middle", over(n), &count, &rows, &columns, &width, &by, &x, &mut y) };
+    Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
+}
+
+fn softmax_gradient(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    let (_, _, _, width) = y.dims4()?;
+    let n = y.elem_count();
+    let rows = n / width.max(1);
+    made([y, grad], y.shape(), |[y, grad]| {
+        let device = y.0.device();
+        let (y, grad, count, columns) = (view::<f32>(y)?, view::<f32>(grad)?, rows as u64, size(width)?);
+        // SAFETY: the kernel writes all of it.
+        let mut to = unsafe { room::<f32>(device, n) }?;
+        // SAFETY: y, its gradient and the result are as large.
+        unsafe { launch!(device, "softmax_gradient", warps(rows)?, &count, &columns, &y, &grad, &mut to) };
+        Ok(CudaStorage::wrap_cuda_slice(to, device.clone()))
+    })
+}

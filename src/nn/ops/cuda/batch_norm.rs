@@ -1,0 +1,316 @@
+//! Batch normalisation and what comes behind a convolution.
+
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::CudaDType;
+use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, LaunchConfig};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp3, DType, Error, Layout, Result, Shape, Storage, Tensor, WithDType, bail,
+};
+use half::bf16;
+
+use super::launch::{Operand, THREADS, blocks, launch, made, over, room, size, view};
+use crate::nn::ops::BatchNormed;
+
+/// `[images, channels, plane]`
+#[derive(Clone, Copy)]
+struct Sizes {
+    images: usize,
+    channels: usize,
+    plane: usize,
+}
+
+impl Sizes {
+    fn of(dims: &[usize]) -> Result<Self> {
+        match dims {
+            [images, channels, rest @ ..] => {
+                Ok(Self { images: *images, channels: *channels, plane: rest.iter().product() })
+            }
+            _ => bail!("expected [images, channels, ...], found {dims:?}"),
+        }
+    }
+
+    fn planes(self) -> usize {
+        self.images * self.channels
+    }
+
+    fn elements(self) -> usize {
+        self.planes() * self.plane
+    }
+
+    /// Every element, plane by plane; large ones are shared by several blocks, so that few of them fill a card, too.
+    fn each(self) -> Result<LaunchConfig> {
+        let parts = size(self.plane)?.div_ceil(32 * THREADS).clamp(1, 1 << 15);
+        let mut config = blocks(self.planes())?;
+        config.grid_dim.1 = parts;
+        Ok(config)
+    }
+
+    /// That each of these is `[channels]`.
+    fn demand<const N: usize>(self, parameters: [&Layout; N]) -> Result<()> {
+        match parameters.iter().find(|layout| layout.dims() != [self.channels]) {
+            Some(other) => bail!("expected {} channels, found {:?}", self.channels, other.shape()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether [`finish`] does for `x` and two tensors of its channels: it has no gradient.
+pub fn finishes(all: [&Tensor; 3]) -> bool {
+    are_for_kernels(all) && !all.iter().any(|tensor| tensor.track_op())
+}
+
+/// Whether [`batch_norm`] does for `x`, the weight and the bias: in bf16 it has no gradient.
+pub fn normalises(all: [&Tensor; 3]) -> bool {
+    are_for_kernels(all) && (all[0].dtype() == DType::F32 || !all.iter().any(|tensor| tensor.track_op()))
+}
+
+fn are_for_kernels([x, weight, bias]: [&Tensor; 3]) -> bool {
+    let on_cuda = [x, weight, bias].iter().all(|tensor| tensor.device().is_cuda());
+    let of_channels = [weight, bias].iter().all(|tensor| tensor.dtype() == DType::F32);
+    on_cuda && of_channels && matches!(x.dtype(), DType::F32 | DType::BF16)
+}
+
+/// `leaky(scale x + shift)` with `scale` and `shift` `[c]` in f32 for `x` `[n, c, ...]`, in the type of `x` (f32 or
+/// bf16); computed in f32, without gradient.
+pub fn finish(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: f32) -> Result<Tensor> {
+    made([x, scale, shift], x.shape(), |all| match x.dtype() {
+        DType::F32 => finished::<f32>("finish_f32", all, slope),
+        DType::BF16 => finished::<bf16>("finish_bf16", all, slope),
+        other => bail!("no kernel for {other:?}"),
+    })
+}
+
+fn finished<T: WithDType + CudaDType + DeviceRepr>(
+    name: &str,
+    [x, scale, shift]: [Operand; 3],
+    slope: f32,
+) -> Result<CudaStorage> {
+    let (device, sizes) = (x.0.device(), Sizes::of(x.1.dims())?);
+    sizes.demand([scale.1, shift.1])?;
+    let (plane, channels) = (size(sizes.plane)?, size(sizes.channels)?);
+    let (x, scale, shift) = (view::<T>(x)?, view::<f32>(scale)?, view::<f32>(shift)?);
+    // SAFETY: the kernel writes all of it.
+    let mut y = unsafe { room::<T>(device, sizes.elements()) }?;
+    // SAFETY: y is as large as x, and scale and shift have its channels.
+    unsafe { launch!(device, name, sizes.each()?, &plane, &channels, &slope, &x, &scale, &shift, &mut y) };
+    Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
+}
+
+/// Of the channels of `x` `[n, c, ...]` in f32 or bf16 the means, the unbiased variances and
+/// `1 / sqrt(biased variance + eps)`: `[3, c]` in f32, without gradient.
+fn statistics(x: &Tensor, eps: f64) -> Result<Tensor> {
+    let sizes = Sizes::of(x.dims())?;
+    let moments = made([x], (sizes.planes(), 2), |[x]| match x.0.dtype() {
+        DType::F32 => plane_moments::<f32>("plane_moments_f32", x, sizes),
+        DType::BF16 => plane_moments::<bf16>("plane_moments_bf16", x, sizes),
+        other => bail!("no kernel for {other:?}"),
+    })?;
+    let [images, channels, plane] = [sizes.images, sizes.channels, sizes.plane].map(size);
+    let (images, channels, plane, eps) = (images?, channels?, plane?, eps as f32);
+    made([&moments], (3, sizes.channels), |[moments]| {
+        let device = moments.0.device();
+        let moments = view::<f32>(moments)?;
+        // SAFETY: the kernel writes all of it.
+        let mut joined = unsafe { room::<f32>(device, 3 * sizes.channels) }?;
+        let config = over(sizes.channels);
+        // SAFETY: there are two moments of each plane, and room for three numbers of each channel.
+        unsafe {
+            launch!(device, "join_moments", config, &images, &channels, &plane, &eps, &moments, &mut joined)
+        };
+        Ok(CudaStorage::wrap_cuda_slice(joined, device.clone()))
+    })
+}
+
+fn plane_moments<T: WithDType + CudaDType + DeviceRepr>(
+    name: &str,
+    x: Operand,
+    sizes: Sizes,
+) -> Result<CudaStorage> {
+    let (device, plane, x) = (x.0.device(), size(sizes.plane)?, view::<T>(x)?);
+    // SAFETY: the kernel writes all of it.
+    let mut moments = unsafe { room::<f32>(device, 2 * sizes.planes()) }?;
+    // SAFETY: x has as many planes as there are blocks.
+    unsafe { launch!(device, name, blocks(sizes.planes())?, &plane, &x, &mut moments) };
+    Ok(CudaStorage::wrap_cuda_slice(moments, device.clone()))
+}
+
+/// As [`crate::nn::ops::batch_norm_train`], with the statistics of this process; 1 is no activation.
+pub fn batch_norm([x, weight, bias]: [&Tensor; 3], eps: f64, slope: f32) -> Result<BatchNormed> {
+    let statistics = statistics(x, eps)?;
+    let (mean, variance) = (statistics.get(0)?, statistics.get(1)?);
+    let op = Normalise { statistics, slope };
+    let output = x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
+    Ok(BatchNormed { output, mean, variance })
+}
+
+/// `x` `[n, c, ...]`, normalised, times the weight, plus the bias, with a leaky ReLU.
+struct Normalise {
+    statistics: Tensor,
+    slope: f32,
+}
+
+impl CustomOp3 for Normalise {
+    fn name(&self) -> &'static str {
+        "normalise"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        bail!("statistics on CUDA for tensors on the CPU")
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+        bias: &CudaStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let all = [(x, x_layout), (weight, weight_layout), (bias, bias_layout)];
+        let y = match x.dtype() {
+            DType::F32 => normalised::<f32>("normalise_f32", all, &self.statistics, self.slope)?,
+            DType::BF16 => normalised::<bf16>("normalise_bf16", all, &self.statistics, self.slope)?,
+            other => bail!("no kernel for {other:?}"),
+        };
+        Ok((y, x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw, db] = gradients([x, weight, bias], &self.statistics, grad, self.slope)?;
+        Ok((dx, dw, db))
+    }
+}
+
+fn normalised<T: WithDType + CudaDType + DeviceRepr>(
+    name: &str,
+    [x, weight, bias]: [Operand; 3],
+    statistics: &Tensor,
+    slope: f32,
+) -> Result<CudaStorage> {
+    let (device, sizes) = (x.0.device(), Sizes::of(x.1.dims())?);
+    sizes.demand([weight.1, bias.1])?;
+    let (plane, channels) = (size(sizes.plane)?, size(sizes.channels)?);
+    let (guard, layout) = statistics.storage_and_layout();
+    let Storage::Cuda(statistics) = &*guard else { bail!("expected statistics on CUDA") };
+    let statistics = view::<f32>((statistics, layout))?;
+    let (x, weight, bias) = (view::<T>(x)?, view::<f32>(weight)?, view::<f32>(bias)?);
+    // SAFETY: the kernel writes all of it.
+    let mut y = unsafe { room::<T>(device, sizes.elements()) }?;
+    let config = sizes.each()?;
+    // SAFETY: y is as large as x, and the statistics and parameters are of its channels.
+    unsafe {
+        launch!(device, name, config, &plane, &channels, &slope, &x, &weight, &bias, &statistics, &mut y)
+    };
+    Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
+}
+
+/// The gradients of x (where it is tracked), the weight and the bias, in f32.
+fn gradients(
+    [x, weight, bias]: [&Tensor; 3],
+    statistics: &Tensor,
+    grad: &Tensor,
+    slope: f32,
+) -> Result<[Option<Tensor>; 3]> {
+    let sizes = Sizes::of(x.dims())?;
+    let (images, channels, plane) = (size(sizes.images)?, size(sizes.channels)?, size(sizes.plane)?);
+    let sums = made([x, weight, bias, statistics, grad], (sizes.planes(), 2), |all| {
+        let device = all[0].0.device();
+        let [x, weight, bias, statistics, grad] = views(all)?;
+        // SAFETY: the kernel writes all of it.
+        let mut sums = unsafe { room::<f32>(device, 2 * sizes.planes()) }?;
+        let config = blocks(sizes.planes())?;
+        // SAFETY: a block for each plane, and the rest is of its channels.
+        unsafe {
+            launch!(
+                device,
+                "normalise_sums",
+                config,
+                &plane,
+                &channels,
+                &slope,
+                &x,
+                &weight,
+                &bias,
+                &statistics,
+                &grad,
+                &mut sums,
+            )
+        };
+        Ok(CudaStorage::wrap_cuda_slice(sums, device.clone()))
+    })?;
+    let lines = made([weight, statistics, &sums], (4, sizes.channels), |all| {
+        let device = all[0].0.device();
+        let [weight, statistics, sums] = views(all)?;
+        // SAFETY: the kernel writes all of it.
+        let mut lines = unsafe { room::<f32>(device, 4 * sizes.channels) }?;
+        let config = over(sizes.channels);
+        // SAFETY: there are two sums of each plane, and room for four numbers of each channel.
+        unsafe {
+            launch!(
+                device,
+                "normalise_lines",
+                config,
+                &images,
+                &channels,
+                &plane,
+                &weight,
+                &statistics,
+                &sums,
+                &mut lines,
+            )
+        };
+        Ok(CudaStorage::wrap_cuda_slice(lines, device.clone()))
+    })?;
+    let dx = || {
+        made([x, weight, bias, statistics, &lines, grad], x.shape(), |all| {
+            let device = all[0].0.device();
+            let [x, weight, bias, statistics, lines, grad] = views(all)?;
+            // SAFETY: the kernel writes all of it.
+            let mut dx = unsafe { room::<f32>(device, sizes.elements()) }?;
+            let config = sizes.each()?;
+            // SAFETY: x, its gradient and the result are as large, and the rest is of its channels.
+            unsafe {
+                launch!(
+                    device,
+                    "normalise_gradient",
+                    config,
+                    &plane,
+                    &channels,
+                    &slope,
+                    &x,
+                    &weight,
+                    &bias,
+                    &statistics,
+                    &lines,
+                    &grad,
+                    &mut dx,
+                )
+            };
+            Ok(CudaStorage::wrap_cuda_slice(dx, device.clone()))
+        })
+    };
+    Ok([x.track_op().then(dx).transpose()?, Some(lines.get(0)?), Some(lines.get(1)?)])
+}
+
+type Views<'a, const N: usize> = [CudaView<'a, f32>; N];
+
+fn views<const N: usize>(operands: [Operand; N]) -> Result<Views<N>> {
+    let views = operands.into_iter().map(view::<f32>).collect::<Result<Vec<_>>>()?;
+    Views::try_from(views).map_err(|_| Error::Msg("as many views".into()))
+}
