@@ -51,10 +51,10 @@ impl Module {
     /// As [`Module::forward`], from and to bf16 ([`in_bf16`]).
     fn forward_bf16(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         match self {
-            Self::Unit(unit) => unit.forward_bf16(x, pass),
+            Self::Unit(unit) => unit.forward_bf16(None, x, pass),
             Self::Stage { pairs, skip } => pairs.iter().try_fold(x.clone(), |x, pair| {
-                let y = pair.expand.forward_bf16(&pair.squeeze.forward_bf16(&x, pass)?, pass)?;
-                if *skip { in_bf16(&(x + y)?) } else { Ok(y) }
+                let squeezed = pair.squeeze.forward_bf16(None, &x, pass)?;
+                pair.expand.forward_bf16(skip.then_some(&x), &squeezed, pass)
             }),
         }
     }

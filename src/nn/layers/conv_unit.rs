@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::nn::ops::{
-    BatchNormed, Ending, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, keep_running,
+    BatchNormed, Ending, Rule, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, keep_running,
     scale_shift,
 };
 use crate::nn::{Pass, init};
@@ -71,24 +71,29 @@ impl ConvUnit {
             let ending = Ending { scale: &scale, shift: &shift, slope: SLOPE, residual };
             return conv2d_finished(x, &self.kernel, ending, self.stride, padding);
         }
-        let y = self.normalise(&conv2d(x, &self.kernel, self.stride, padding)?, pass)?;
-        residual.map_or(Ok(y.clone()), |residual| residual + &y)
+        self.normalise(&conv2d(x, &self.kernel, self.stride, padding)?, residual, pass)
     }
 
-    /// As [`ConvUnit::forward`], from and to bf16 ([`in_bf16`]), with kernels in bf16 and batch norm in f32.
-    pub fn forward_bf16(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+    /// As [`ConvUnit::forward`], from and to bf16 ([`in_bf16`]), with kernels in bf16 and batch norm in f32; a residual
+    /// is added to the rounded result, and the sum rounded.
+    pub fn forward_bf16(&self, residual: Option<&Tensor>, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         let padding = self.kernel.dim(2)? / 2;
         let x = in_bf16(&conv2d(x, &in_bf16(&self.kernel)?, self.stride, padding)?)?;
-        in_bf16(&self.normalise(&x, pass)?)
+        if x.dtype() == DType::BF16 {
+            return self.normalise(&x, residual, pass);
+        }
+        let y = in_bf16(&self.normalise(&x, None, pass)?)?;
+        residual.map_or(Ok(y.clone()), |residual| in_bf16(&(residual + &y)?))
     }
 
-    /// Batch norm and leaky ReLU.
-    fn normalise(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+    /// Batch norm and leaky ReLU, with a residual on top.
+    fn normalise(&self, x: &Tensor, residual: Option<&Tensor>, pass: &Pass) -> Result<Tensor> {
         if !pass.is_training() {
             let [scale, shift] = self.folded()?;
-            return scale_shift(x, &scale, &shift, Some(SLOPE));
+            return scale_shift(x, &scale, &shift, Some(SLOPE), residual);
         }
-        let normed = batch_norm_train(x, &self.weight, &self.bias, EPSILON, Some(SLOPE), pass.is_joint())?;
+        let rule = Rule { eps: EPSILON, slope: Some(SLOPE), joint: pass.is_joint() };
+        let normed = batch_norm_train(x, &self.weight, &self.bias, rule, residual)?;
         self.update(&normed)?;
         Ok(normed.output)
     }

@@ -8,6 +8,16 @@ use super::simd::{sum2, wide};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 use crate::parallel::world;
 
+/// How [`batch_norm_train`] normalises.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    pub eps: f64,
+    /// Of the leaky ReLU for negative values; none without.
+    pub slope: Option<f64>,
+    /// Whether the batch is that of all processes together ([`crate::parallel`]).
+    pub joint: bool,
+}
+
 /// What [`batch_norm_train`] gives.
 pub struct BatchNormed {
     /// The shape of the input.
@@ -20,16 +30,16 @@ pub struct BatchNormed {
 
 /// Normalises `x` `[n, c, ...]` with the statistics of this batch, multiplies by `weight` `[c]`, adds
 /// `bias` `[c]` and, with a slope, applies a leaky ReLU. The caller keeps the running statistics with
-/// [`keep_running`] (quirk 2: every batch norm does so in training, frozen ones too). With `joint`
-/// the batch is that of all processes together ([`crate::parallel`]).
+/// [`keep_running`] (quirk 2: every batch norm does so in training, frozen ones too). A residual
+/// as large as `x` is added in the end.
 pub fn batch_norm_train(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
-    eps: f64,
-    slope: Option<f64>,
-    joint: bool,
+    rule: Rule,
+    residual: Option<&Tensor>,
 ) -> Result<BatchNormed> {
+    let Rule { eps, slope, joint } = rule;
     let sizes = Sizes::of(x.shape())?;
     let count = sizes.images * sizes.plane;
     if count < 2 {
@@ -42,7 +52,7 @@ pub fn batch_norm_train(
         let unbiased = count as f64 / (count as f64 - 1.0);
         #[cfg(feature = "cuda")]
         if super::cuda::normalises([x, weight, bias]) {
-            return super::cuda::batch_norm([x, weight, bias], eps, slope.unwrap_or(1.0) as f32);
+            return super::cuda::batch_norm([x, weight, bias], residual, eps, slope.unwrap_or(1.0) as f32);
         }
         let flat = x.reshape((sizes.images, sizes.channels, sizes.plane))?;
         // First along the planes, of which there are many: CUDA sums each with one block.
@@ -57,6 +67,7 @@ pub fn batch_norm_train(
             .broadcast_add(&bias.reshape(column)?)?
             .reshape(x.shape())?;
         let output = slope.map_or_else(|| Ok(output.clone()), |slope| leaky_relu(&output, slope))?;
+        let output = onto(residual, output)?;
         let mean = mean.flatten_all()?.detach();
         let variance = (variance.flatten_all()? * unbiased)?.detach();
         return Ok(BatchNormed { output, mean, variance });
@@ -73,7 +84,7 @@ pub fn batch_norm_train(
     let variance = tensor(f32s(&|m| m.variance() * unbiased), sizes.channels, &x)?;
     let batch = moments.iter().map(|m| (m.mean, (m.variance() + eps).sqrt().recip())).collect();
     let op = Normalise { batch, count, joint, slope: slope.unwrap_or(1.0) as f32 };
-    let output = x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
+    let output = onto(residual, x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?)?;
     Ok(BatchNormed { output, mean, variance })
 }
 
@@ -84,25 +95,42 @@ pub fn folded(
     (mean, variance): (&Tensor, &Tensor),
     eps: f64,
 ) -> Result<[Tensor; 2]> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::scales_and_shifts([mean, weight, bias]) && super::storage::has_kernels([mean, variance]) {
+        return super::cuda::folded([weight, bias, mean, variance], eps);
+    }
     let scale = weight.div(&(variance + eps)?.sqrt()?)?;
     let shift = bias.sub(&mean.mul(&scale)?)?;
     Ok([scale, shift])
 }
 
-/// `leaky(scale x + shift)` with `scale` and `shift` `[c]` for `x` `[n, c, ...]`.
-pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: Option<f64>) -> Result<Tensor> {
+/// `leaky(scale x + shift) + residual` with `scale` and `shift` `[c]` for `x` `[n, c, ...]`.
+pub fn scale_shift(
+    x: &Tensor,
+    scale: &Tensor,
+    shift: &Tensor,
+    slope: Option<f64>,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
     if !(is_f32_on_cpu(x) && is_f32_on_cpu(scale) && is_f32_on_cpu(shift)) {
         #[cfg(feature = "cuda")]
-        if super::cuda::finishes([x, scale, shift]) {
-            return super::cuda::finish(x, scale, shift, slope.unwrap_or(1.0) as f32);
+        if super::cuda::scales_and_shifts([x, scale, shift]) && !residual.is_some_and(Tensor::track_op) {
+            return super::cuda::scale_shift([x, scale, shift], residual, slope.unwrap_or(1.0) as f32);
         }
         let mut column = vec![1; x.rank()];
         column[1] = x.dim(1)?;
         let y = x.broadcast_mul(&scale.reshape(&column[..])?)?.broadcast_add(&shift.reshape(&column[..])?)?;
-        return slope.map_or_else(|| Ok(y.clone()), |slope| leaky_relu(&y, slope));
+        return onto(residual, slope.map_or_else(|| Ok(y.clone()), |slope| leaky_relu(&y, slope))?);
     }
     let op = Normalise { batch: Vec::new(), count: 0.0, joint: false, slope: slope.unwrap_or(1.0) as f32 };
-    x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
+    onto(residual, x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)?)
+}
+
+fn onto(residual: Option<&Tensor>, y: Tensor) -> Result<Tensor> {
+    match residual {
+        Some(residual) => residual + y,
+        None => Ok(y),
+    }
 }
 
 /// running <- `(1 - momentum) running + momentum batch`.
@@ -291,8 +319,10 @@ mod tests {
         for shape in SHAPES {
             for slope in [None, Some(0.1)] {
                 let inputs = [random("x", shape)?, random("w", shape[1])?, random("b", shape[1])?];
-                let norm =
-                    |t: &[Tensor]| Ok(batch_norm_train(&t[0], &t[1], &t[2], 1e-2, slope, false)?.output);
+                let norm = |t: &[Tensor]| {
+                    Ok(batch_norm_train(&t[0], &t[1], &t[2], Rule { eps: 1e-2, slope, joint: false }, None)?
+                        .output)
+                };
                 check(norm, &inputs, 2e-5)?;
             }
         }
@@ -308,7 +338,7 @@ mod tests {
             let norm = |t: &[Tensor]| {
                 let as_x = |s: &Tensor| s.to_dtype(t[0].dtype());
                 let [scale, shift] = folded(&t[1], &t[2], (&as_x(&mean)?, &as_x(&variance)?), 1e-5)?;
-                scale_shift(&t[0], &scale, &shift, Some(0.1))
+                scale_shift(&t[0], &scale, &shift, Some(0.1), None)
             };
             check(norm, &inputs, 1e-5)?;
         }
@@ -321,9 +351,9 @@ mod tests {
         let x = (random("x", (3, 2, 100, 101))? + 1000.0)?;
         let (one, zero) =
             (Tensor::ones(2, DType::F32, &Device::Cpu)?, Tensor::zeros(2, DType::F32, &Device::Cpu)?);
-        let f32s = batch_norm_train(&x, &one, &zero, 1e-5, None, false)?;
+        let f32s = batch_norm_train(&x, &one, &zero, Rule { eps: 1e-5, slope: None, joint: false }, None)?;
         let [x, one, zero] = [&x, &one, &zero].map(|t| t.to_dtype(DType::F64));
-        let f64s = batch_norm_train(&x?, &one?, &zero?, 1e-5, None, false)?;
+        let f64s = batch_norm_train(&x?, &one?, &zero?, Rule { eps: 1e-5, slope: None, joint: false }, None)?;
         assert_close(&f32s.mean, &values(&f64s.mean), 1e-7);
         assert_close(&f32s.variance, &values(&f64s.variance), 1e-6);
         Ok(())
@@ -334,7 +364,13 @@ mod tests {
         let golden = golden()?;
         let (one, zero) =
             (Tensor::ones(2, DType::F32, &Device::Cpu)?, Tensor::zeros(2, DType::F32, &Device::Cpu)?);
-        let normed = batch_norm_train(&golden["bn.x"], &one, &zero, 1e-5, None, false)?;
+        let normed = batch_norm_train(
+            &golden["bn.x"],
+            &one,
+            &zero,
+            Rule { eps: 1e-5, slope: None, joint: false },
+            None,
+        )?;
         assert_close(&normed.output, &values(&golden["bn.y"]), 1e-6);
         for (start, batch, name) in
             [(zero, normed.mean, "bn.running_mean"), (one, normed.variance, "bn.running_var")]
@@ -350,7 +386,10 @@ mod tests {
     fn one_value_per_channel_is_refused() {
         let x = random("x", (1, 3, 1, 1)).unwrap();
         let c = random("c", 3).unwrap();
-        let error = batch_norm_train(&x, &c, &c, 1e-5, None, false).err().unwrap().to_string();
+        let error = batch_norm_train(&x, &c, &c, Rule { eps: 1e-5, slope: None, joint: false }, None)
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("more than one value per channel"), "{error}");
     }
 }

@@ -36,7 +36,7 @@ mod testing;
 
 pub use activation::leaky_relu;
 pub use attention::{attention_mix, attention_weights, ready_keys, ready_values};
-pub use batch_norm::{BatchNormed, batch_norm_train, folded, keep_running, scale_shift};
+pub use batch_norm::{BatchNormed, Rule, batch_norm_train, folded, keep_running, scale_shift};
 pub use bf16::in_bf16;
 pub use conv::{Ending, conv2d, conv2d_finished};
 pub use cross_entropy::{SoftTarget, cross_entropy};

@@ -69,8 +69,7 @@ pub fn conv2d_finished(
     let Ending { scale, shift, slope, residual } = ending;
     let all = [x, w, scale, shift];
     if all.into_iter().chain(residual).any(|t| t.track_op() || !is_f32_on_cpu(t)) {
-        let y = scale_shift(&conv2d(x, w, stride, padding)?, scale, shift, Some(slope))?;
-        return residual.map_or(Ok(y.clone()), |residual| y + residual);
+        return scale_shift(&conv2d(x, w, stride, padding)?, scale, shift, Some(slope), residual);
     }
     let (n, g, o) = geometry(x.shape(), w.shape(), stride, padding)?;
     let shape = (n, o, g.out_height, g.out_width);
@@ -291,7 +290,7 @@ mod tests {
         for &(n, c, h, wd, o, [kh, kw], stride, padding) in &CASES[2..4] {
             let (x, w) = (random("x", (n, c, h, wd))?, random("w", (o, c, kh, kw))?);
             let (scale, shift) = (random("scale", o)?, random("shift", o)?);
-            let steps = scale_shift(&conv2d(&x, &w, stride, padding)?, &scale, &shift, Some(0.1))?;
+            let steps = scale_shift(&conv2d(&x, &w, stride, padding)?, &scale, &shift, Some(0.1), None)?;
             let residual = random("residual", steps.shape())?;
             let ending = Ending { scale: &scale, shift: &shift, slope: 0.1, residual: None };
             let fused = conv2d_finished(&x, &w, ending, stride, padding)?;
@@ -311,7 +310,8 @@ mod tests {
         let residual = random("residual", (n, o, h, wd))?;
         let ending = Ending { scale: &scale, shift: &shift, slope: 0.1, residual: Some(&residual) };
         let found = conv2d_finished(&x, &w, ending, stride, padding)?;
-        let steps = (scale_shift(&conv2d(&x, &w, stride, padding)?, &scale, &shift, Some(0.1))? + residual)?;
+        let steps =
+            (scale_shift(&conv2d(&x, &w, stride, padding)?, &scale, &shift, Some(0.1), None)? + residual)?;
         assert_close(&found, &values(&steps), 2e-5);
         Ok(())
     }

@@ -10,17 +10,15 @@ use super::launch::{Operand, launch, made, over, product, room, size, view, view
 pub fn weights(q: Operand, k: Operand, bias: Option<Operand>, heads: usize) -> Result<CudaStorage> {
     let (batch, queries, channels) = q.1.shape().dims3()?;
     let width = channels / heads;
-    let q_by_head = by_head(q, heads)?;
-    let q = Layout::contiguous((batch * heads, queries, width));
+    let q = ByHead::of(q, heads)?;
     let (keys, mut logits) = match *k.1.dims() {
         [_, _, _, n] => {
             let across = Layout::contiguous_with_offset((batch * heads, width, n), k.1.start_offset());
-            (n, product((&q_by_head, &q), (k.0, &across))?)
+            (n, product(q.operand(), (k.0, &across))?)
         }
         [_, n, _] => {
-            let k = by_head(k, heads)?;
-            let across = Layout::contiguous((batch * heads, n, width)).transpose(1, 2)?;
-            (n, product((&q_by_head, &q), (&k, &across))?)
+            let k = ByHead::of(k, heads)?;
+            (n, product(q.operand(), (k.operand().0, &k.layout.transpose(1, 2)?))?)
         }
         _ => bail!("attention: keys {:?}", k.1.shape()),
     };
@@ -37,7 +35,7 @@ pub fn weights(q: Operand, k: Operand, bias: Option<Operand>, heads: usize) -> R
             };
             (bias.as_cuda_slice::<f32>()?.slice(layout.start_offset()..), [by_image, by_head, by_query])
         }
-        None => (q_by_head.as_cuda_slice::<f32>()?.slice(..), [0; 3]),
+        None => (q.operand().0.as_cuda_slice::<f32>()?.slice(..), [0; 3]),
     };
     let [by_image, by_head, by_query] = [by_image, by_head, by_query].map(|stride| stride as u64);
     {
@@ -93,11 +91,11 @@ pub fn mix(weights: Operand, values: Operand) -> Result<CudaStorage> {
                 Layout::contiguous_with_offset((batch * heads, keys, width), values.1.start_offset());
             product(weights, (values.0, &by_head))?
         }
-        _ => {
-            let values = by_head(values, heads)?;
-            product(weights, (&values, &Layout::contiguous((batch * heads, keys, width))))?
-        }
+        _ => product(weights, ByHead::of(values, heads)?.operand())?,
     };
+    if queries == 1 {
+        return Ok(mixed);
+    }
     swapped((&mixed, &Layout::contiguous((batch, heads, queries, width))), 1.0)
 }
 
@@ -113,7 +111,8 @@ pub fn mix_gradients(weights: &Tensor, values: &Tensor, grad: &Tensor) -> Result
 /// `[b, n, heads * width]` -> `[b, heads, n, width]`
 fn heads_first(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, n, channels) = x.dims3()?;
-    made([x], (batch, heads, n, channels / heads), |[x]| by_head(x, heads))
+    let layout = Layout::contiguous((batch, n, heads, channels / heads));
+    made([&x.reshape(layout.shape())?], (batch, heads, n, channels / heads), |[x]| swapped(x, 1.0))
 }
 
 /// `by x`, `[b, heads, n, width]` -> `[b, n, heads * width]`
@@ -122,10 +121,29 @@ fn positions_first(x: &Tensor, by: f32) -> Result<Tensor> {
     made([x], (batch, n, heads * width), |[x]| swapped(x, by))
 }
 
-fn by_head(x: Operand, heads: usize) -> Result<CudaStorage> {
-    let (batch, n, channels) = x.1.shape().dims3()?;
-    let by_head = Layout::contiguous_with_offset((batch, n, heads, channels / heads), x.1.start_offset());
-    swapped((x.0, &by_head), 1.0)
+/// Positions `[b, n, heads * width]` head by head, `[b * heads, n, width]`.
+struct ByHead<'a> {
+    given: &'a CudaStorage,
+    /// Nothing where a single position lies as it should.
+    copy: Option<CudaStorage>,
+    layout: Layout,
+}
+
+impl<'a> ByHead<'a> {
+    fn of((given, layout): Operand<'a>, heads: usize) -> Result<Self> {
+        let (batch, n, channels) = layout.shape().dims3()?;
+        let (width, start) = (channels / heads, layout.start_offset());
+        let shape = (batch * heads, n, width);
+        if n == 1 {
+            return Ok(Self { given, copy: None, layout: Layout::contiguous_with_offset(shape, start) });
+        }
+        let x = Layout::contiguous_with_offset((batch, n, heads, width), start);
+        Ok(Self { given, copy: Some(swapped((given, &x), 1.0)?), layout: Layout::contiguous(shape) })
+    }
+
+    fn operand(&self) -> Operand<'_> {
+        (self.copy.as_ref().unwrap_or(self.given), &self.layout)
+    }
 }
 
 /// `by x`, `[a, i, j, width]` -> `[a, j, i, width]`

@@ -4,11 +4,11 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, LaunchConfig};
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp3, DType, Error, Layout, Result, Shape, Storage, Tensor, WithDType, bail,
+    CpuStorage, CudaStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 use half::bf16;
 
-use super::launch::{Operand, THREADS, blocks, launch, made, over, room, size, view};
+use super::launch::{Operand, THREADS, blocks, launch, made, on_cuda, over, room, size, view};
 use crate::nn::ops::BatchNormed;
 
 /// `[images, channels, plane]`
@@ -54,8 +54,8 @@ impl Sizes {
     }
 }
 
-/// Whether [`finish`] does for `x` and two tensors of its channels: it has no gradient.
-pub fn finishes(all: [&Tensor; 3]) -> bool {
+/// Whether [`scale_shift`] does for `x` and two tensors of its channels: it has no gradient.
+pub fn scales_and_shifts(all: [&Tensor; 3]) -> bool {
     are_for_kernels(all) && !all.iter().any(|tensor| tensor.track_op())
 }
 
@@ -70,30 +70,79 @@ fn are_for_kernels([x, weight, bias]: [&Tensor; 3]) -> bool {
     on_cuda && of_channels && matches!(x.dtype(), DType::F32 | DType::BF16)
 }
 
-/// `leaky(scale x + shift)` with `scale` and `shift` `[c]` in f32 for `x` `[n, c, ...]`, in the type of `x` (f32 or
-/// bf16); computed in f32, without gradient.
-pub fn finish(x: &Tensor, scale: &Tensor, shift: &Tensor, slope: f32) -> Result<Tensor> {
-    made([x, scale, shift], x.shape(), |all| match x.dtype() {
-        DType::F32 => finished::<f32>("finish_f32", all, slope),
-        DType::BF16 => finished::<bf16>("finish_bf16", all, slope),
+/// `leaky(scale x + shift) + residual` with `scale` and `shift` `[c]` in f32 for `x` `[n, c, ...]` in f32 or bf16, of
+/// which type residual and result are, too; computed in f32, without gradient.
+pub fn scale_shift([x, scale, shift]: [&Tensor; 3], residual: Option<&Tensor>, slope: f32) -> Result<Tensor> {
+    let added = demand_like(x, residual)?;
+    made([x, scale, shift, residual.unwrap_or(x)], x.shape(), |all| match x.dtype() {
+        DType::F32 => scaled_shifted::<f32>("scale_shift_f32", all, added, slope),
+        DType::BF16 => scaled_shifted::<bf16>("scale_shift_bf16", all, added, slope),
         other => bail!("no kernel for {other:?}"),
     })
 }
 
-fn finished<T: WithDType + CudaDType + DeviceRepr>(
+/// That a residual is like x; whether there is one.
+fn demand_like(x: &Tensor, residual: Option<&Tensor>) -> Result<u32> {
+    match residual {
+        Some(other) if other.dims() != x.dims() || other.dtype() != x.dtype() => {
+            bail!("a residual {:?} for {:?}", other, x)
+        }
+        residual => Ok(u32::from(residual.is_some())),
+    }
+}
+
+fn scaled_shifted<T: WithDType + CudaDType + DeviceRepr>(
     name: &str,
-    [x, scale, shift]: [Operand; 3],
+    [x, scale, shift, residual]: [Operand; 4],
+    added: u32,
     slope: f32,
 ) -> Result<CudaStorage> {
     let (device, sizes) = (x.0.device(), Sizes::of(x.1.dims())?);
     sizes.demand([scale.1, shift.1])?;
     let (plane, channels) = (size(sizes.plane)?, size(sizes.channels)?);
-    let (x, scale, shift) = (view::<T>(x)?, view::<f32>(scale)?, view::<f32>(shift)?);
+    let (x, residual) = (view::<T>(x)?, view::<T>(residual)?);
+    let (scale, shift) = (view::<f32>(scale)?, view::<f32>(shift)?);
     // SAFETY: the kernel writes all of it.
     let mut y = unsafe { room::<T>(device, sizes.elements()) }?;
-    // SAFETY: y is as large as x, and scale and shift have its channels.
-    unsafe { launch!(device, name, sizes.each()?, &plane, &channels, &slope, &x, &scale, &shift, &mut y) };
+    // SAFETY: residual and y are as large as x, and scale and shift have its channels.
+    unsafe {
+        launch!(
+            device,
+            name,
+            sizes.each()?,
+            &plane,
+            &channels,
+            &slope,
+            &added,
+            &x,
+            &scale,
+            &shift,
+            &residual,
+            &mut y,
+        )
+    };
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
+}
+
+/// The scale and the shift, `[c]` each, that batch norm with given statistics comes down to.
+pub fn folded(all: [&Tensor; 4], eps: f64) -> Result<[Tensor; 2]> {
+    let n = all[0].elem_count();
+    let (channels, eps) = (size(n)?, eps as f32);
+    if all.iter().any(|tensor| tensor.dims() != [n]) {
+        bail!("batch norm: {all:?}")
+    }
+    let folded = made(all, (2, n), |all| {
+        let device = all[0].0.device();
+        let [weight, bias, mean, variance] = views(all)?;
+        // SAFETY: the kernel writes all of it.
+        let mut folded = unsafe { room::<f32>(device, 2 * n) }?;
+        // SAFETY: all are of n channels.
+        unsafe {
+            launch!(device, "fold", over(n), &channels, &eps, &weight, &bias, &mean, &variance, &mut folded)
+        };
+        Ok(CudaStorage::wrap_cuda_slice(folded, device.clone()))
+    })?;
+    Ok([folded.get(0)?, folded.get(1)?])
 }
 
 /// Of the channels of `x` `[n, c, ...]` in f32 or bf16 the means, the unbiased variances and
@@ -135,18 +184,74 @@ fn plane_moments<T: WithDType + CudaDType + DeviceRepr>(
 }
 
 /// As [`crate::nn::ops::batch_norm_train`], with the statistics of this process; 1 is no activation.
-pub fn batch_norm([x, weight, bias]: [&Tensor; 3], eps: f64, slope: f32) -> Result<BatchNormed> {
+pub fn batch_norm(
+    [x, weight, bias]: [&Tensor; 3],
+    residual: Option<&Tensor>,
+    eps: f64,
+    slope: f32,
+) -> Result<BatchNormed> {
+    demand_like(x, residual)?;
     let statistics = statistics(x, eps)?;
     let (mean, variance) = (statistics.get(0)?, statistics.get(1)?);
-    let op = Normalise { statistics, slope };
-    let output = x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
+    // In the graph it is a sum of its own.
+    let added = residual.filter(|residual| ![x, weight, bias, residual].iter().any(|t| t.track_op()));
+    let residual_inside = added.map(|residual| residual.contiguous()).transpose()?;
+    let op = Normalise { statistics, slope, residual: residual_inside };
+    let mut output = x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
+    if let (Some(residual), None) = (residual, added) {
+        output = (residual + output)?;
+    }
     Ok(BatchNormed { output, mean, variance })
 }
 
-/// `x` `[n, c, ...]`, normalised, times the weight, plus the bias, with a leaky ReLU.
+/// `x` `[n, c, ...]`, normalised, times the weight, plus the bias, with a leaky ReLU, and a residual on top.
 struct Normalise {
     statistics: Tensor,
     slope: f32,
+    residual: Option<Tensor>,
+}
+
+impl Normalise {
+    fn run<T: WithDType + CudaDType + DeviceRepr>(
+        &self,
+        name: &str,
+        [x, weight, bias]: [Operand; 3],
+    ) -> Result<CudaStorage> {
+        let (device, sizes) = (x.0.device(), Sizes::of(x.1.dims())?);
+        sizes.demand([weight.1, bias.1])?;
+        let (plane, channels, added) =
+            (size(sizes.plane)?, size(sizes.channels)?, u32::from(self.residual.is_some()));
+        let (statistics, statistics_layout) = self.statistics.storage_and_layout();
+        let statistics = view::<f32>((on_cuda(&statistics)?, statistics_layout))?;
+        let residual = self.residual.as_ref().map(Tensor::storage_and_layout);
+        let residual = match &residual {
+            Some((storage, layout)) => view::<T>((on_cuda(storage)?, layout))?,
+            None => view::<T>(x)?,
+        };
+        let (x, weight, bias) = (view::<T>(x)?, view::<f32>(weight)?, view::<f32>(bias)?);
+        // SAFETY: the kernel writes all of it.
+        let mut y = unsafe { room::<T>(device, sizes.elements()) }?;
+        let config = sizes.each()?;
+        // SAFETY: residual and y are as large as x, and the statistics and parameters are of its channels.
+        unsafe {
+            launch!(
+                device,
+                name,
+                config,
+                &plane,
+                &channels,
+                &self.slope,
+                &added,
+                &x,
+                &weight,
+                &bias,
+                &statistics,
+                &residual,
+                &mut y,
+            )
+        };
+        Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
+    }
 }
 
 impl CustomOp3 for Normalise {
@@ -177,8 +282,8 @@ impl CustomOp3 for Normalise {
     ) -> Result<(CudaStorage, Shape)> {
         let all = [(x, x_layout), (weight, weight_layout), (bias, bias_layout)];
         let y = match x.dtype() {
-            DType::F32 => normalised::<f32>("normalise_f32", all, &self.statistics, self.slope)?,
-            DType::BF16 => normalised::<bf16>("normalise_bf16", all, &self.statistics, self.slope)?,
+            DType::F32 => self.run::<f32>("normalise_f32", all)?,
+            DType::BF16 => self.run::<bf16>("normalise_bf16", all)?,
             other => bail!("no kernel for {other:?}"),
         };
         Ok((y, x_layout.shape().clone()))
@@ -195,29 +300,6 @@ impl CustomOp3 for Normalise {
         let [dx, dw, db] = gradients([x, weight, bias], &self.statistics, grad, self.slope)?;
         Ok((dx, dw, db))
     }
-}
-
-fn normalised<T: WithDType + CudaDType + DeviceRepr>(
-    name: &str,
-    [x, weight, bias]: [Operand; 3],
-    statistics: &Tensor,
-    slope: f32,
-) -> Result<CudaStorage> {
-    let (device, sizes) = (x.0.device(), Sizes::of(x.1.dims())?);
-    sizes.demand([weight.1, bias.1])?;
-    let (plane, channels) = (size(sizes.plane)?, size(sizes.channels)?);
-    let (guard, layout) = statistics.storage_and_layout();
-    let Storage::Cuda(statistics) = &*guard else { bail!("expected statistics on CUDA") };
-    let statistics = view::<f32>((statistics, layout))?;
-    let (x, weight, bias) = (view::<T>(x)?, view::<f32>(weight)?, view::<f32>(bias)?);
-    // SAFETY: the kernel writes all of it.
-    let mut y = unsafe { room::<T>(device, sizes.elements()) }?;
-    let config = sizes.each()?;
-    // SAFETY: y is as large as x, and the statistics and parameters are of its channels.
-    unsafe {
-        launch!(device, name, config, &plane, &channels, &slope, &x, &weight, &bias, &statistics, &mut y)
-    };
-    Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
 /// The gradients of x (where it is tracked), the weight and the bias, in f32.

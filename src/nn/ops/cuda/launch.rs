@@ -115,6 +115,14 @@ pub unsafe fn room<T: DeviceRepr>(device: &CudaDevice, n: usize) -> Result<CudaS
     unsafe { device.alloc::<T>(n.max(1)) }
 }
 
+/// What a tensor on CUDA holds.
+pub fn on_cuda(storage: &Storage) -> Result<&CudaStorage> {
+    match storage {
+        Storage::Cuda(storage) => Ok(storage),
+        _ => bail!("expected tensors on CUDA"),
+    }
+}
+
 /// Calls `f` with tensors on CUDA, made contiguous; the tensor of `shape` that it makes has no gradient.
 pub fn made<const N: usize>(
     tensors: [&Tensor; N],
@@ -125,10 +133,7 @@ pub fn made<const N: usize>(
     let guards: Vec<_> = tensors.iter().map(Tensor::storage_and_layout).collect();
     let operands = guards
         .iter()
-        .map(|(storage, layout)| match &**storage {
-            Storage::Cuda(storage) => Ok((storage, *layout)),
-            _ => bail!("expected tensors on CUDA"),
-        })
+        .map(|(storage, layout)| Ok((on_cuda(storage)?, *layout)))
         .collect::<Result<Vec<Operand>>>()?;
     let operands = <[Operand; N]>::try_from(operands).map_err(|_| Error::Msg("as many operands".into()))?;
     Ok(Tensor::from_storage(Storage::Cuda(f(operands)?), shape, BackpropOp::none(), false))

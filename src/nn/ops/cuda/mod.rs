@@ -14,7 +14,7 @@ mod tests;
 mod update;
 
 pub use self::attention::{mix, mix_gradients, weights, weights_gradients};
-pub use self::batch_norm::{batch_norm, finish, finishes, normalises};
+pub use self::batch_norm::{batch_norm, folded, normalises, scale_shift, scales_and_shifts};
 pub use self::dropout::dropout;
 pub use self::gru::{recurrence, recurrence_gradients};
 pub use self::layer_norm::{layer_norm, layer_norm_gradients};

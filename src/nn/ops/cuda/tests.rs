@@ -65,16 +65,23 @@ fn dropout_draws_what_the_cpu_draws() -> Result<()> {
     same(|t| ops::dropout(&t[0], 0.3, &stream), &[random("x", 100_001)?], 0.0)
 }
 
+fn leaky(slope: Option<f64>) -> ops::Rule {
+    ops::Rule { eps: 1e-2, slope, joint: false }
+}
+
 #[test]
 #[ignore = "needs a GPU"]
 fn batch_norm() -> Result<()> {
     for shape in [[3, 5, 20, 20], [2, 3, 1, 1], [1, 4, 100, 301]] {
-        let inputs = [(random("x", shape.to_vec())? + 10.0)?, random("w", shape[1])?, random("b", shape[1])?];
+        let x = (random("x", shape.to_vec())? + 10.0)?;
+        let inputs = [x, random("w", shape[1])?, random("b", shape[1])?, random("residual", shape.to_vec())?];
+        // Two values of a channel have differences to their mean that are what rounding left of them.
         for slope in [None, Some(0.1)] {
-            // The values of one channel may be two, whose differences to their mean are what is left of the rounding.
-            let norm =
-                |t: &[Tensor]| Ok(ops::batch_norm_train(&t[0], &t[1], &t[2], 1e-2, slope, false)?.output);
-            same(norm, &inputs, 2e-4)?;
+            let norm = |t: &[Tensor], residual: Option<&Tensor>| {
+                Ok(ops::batch_norm_train(&t[0], &t[1], &t[2], leaky(slope), residual)?.output)
+            };
+            same(|t| norm(t, None), &inputs[..3], 2e-4)?;
+            same(|t| norm(t, Some(&t[3])), &inputs, 2e-4)?;
         }
     }
     Ok(())
@@ -90,17 +97,21 @@ fn batch_norm_of_frozen_layers() -> Result<()> {
         for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 1e-2)] {
             // At 10 the steps of bf16 are 1/16: both must see what is left of x.
             let x = if dtype == DType::BF16 { ops::in_bf16(&x)? } else { x.clone() };
-            let expected = ops::batch_norm_train(&x, &w, &b, 1e-5, Some(0.1), false)?;
             let there = x.to_device(&gpu)?.to_dtype(dtype)?;
-            let (w, b) = (w.to_device(&gpu)?, b.to_device(&gpu)?);
-            let found = ops::batch_norm_train(&there, &w, &b, 1e-5, Some(0.1), false)?;
-            assert_eq!(found.output.dtype(), dtype);
-            for (found, expected) in [
-                (&found.output, &expected.output),
-                (&found.mean, &expected.mean),
-                (&found.variance, &expected.variance),
-            ] {
-                assert_close(found, &values(expected), tolerance);
+            let (w_there, b_there) = (w.to_device(&gpu)?, b.to_device(&gpu)?);
+            for added in [false, true] {
+                let residual = |x| added.then_some(x);
+                let expected = ops::batch_norm_train(&x, &w, &b, leaky(Some(0.1)), residual(&x))?;
+                let found =
+                    ops::batch_norm_train(&there, &w_there, &b_there, leaky(Some(0.1)), residual(&there))?;
+                assert_eq!(found.output.dtype(), dtype);
+                for (found, expected) in [
+                    (&found.output, &expected.output),
+                    (&found.mean, &expected.mean),
+                    (&found.variance, &expected.variance),
+                ] {
+                    assert_close(found, &values(expected), tolerance);
+                }
             }
         }
     }
@@ -109,9 +120,33 @@ fn batch_norm_of_frozen_layers() -> Result<()> {
 
 #[test]
 #[ignore = "needs a GPU"]
+fn running_statistics() -> Result<()> {
+    let [running, batch] = [random("running", 70)?, random("batch", 70)?];
+    let kept = |device: &Device| -> Result<Tensor> {
+        let running = Var::from_tensor(&running.to_device(device)?)?;
+        ops::keep_running(&running, &batch.to_device(device)?, 0.1)?;
+        Ok(running.as_detached_tensor())
+    };
+    assert_close(&kept(&gpu()?)?, &values(&kept(&Device::Cpu)?), 1e-6);
+    let [w, b, variance] = [random("w", 70)?, random("b", 70)?, (random("variance", 70)?.sqr()? + 0.1)?];
+    for one in 0..2 {
+        let folded = |t: &[Tensor]| -> Result<Tensor> {
+            Ok(ops::folded(&t[0], &t[1], (&t[2], &t[3]), 1e-5)?[one].clone())
+        };
+        let inputs = [w.clone(), b.clone(), batch.clone(), variance.clone()];
+        let found = folded(&inputs.clone().map(|t| t.to_device(&gpu().expect("a GPU")).expect("moves")))?;
+        assert_close(&found, &values(&folded(&inputs)?), 1e-6);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a GPU"]
 fn scales_and_shifts() -> Result<()> {
-    let inputs = [random("x", (2, 3, 50, 301))?, random("scale", 3)?, random("shift", 3)?];
-    same(|t| ops::scale_shift(&t[0], &t[1], &t[2], Some(0.1)), &inputs, 1e-5)
+    let x = (2, 3, 50, 301);
+    let inputs = [random("x", x)?, random("scale", 3)?, random("shift", 3)?, random("residual", x)?];
+    same(|t| ops::scale_shift(&t[0], &t[1], &t[2], Some(0.1), None), &inputs[..3], 1e-5)?;
+    same(|t| ops::scale_shift(&t[0], &t[1], &t[2], Some(0.1), Some(&t[3])), &inputs, 1e-5)
 }
 
 #[test]

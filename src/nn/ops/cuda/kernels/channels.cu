@@ -1,25 +1,38 @@
 // Channels of images [n, channels, plane]: batch norm and what follows it.
 
-// leaky(scale x + shift): a plane for each blockIdx.x, shared by the blocks of blockIdx.y.
+// The value in y, which in bf16 is rounded, with the residual added where there is one.
 template <typename T>
-__device__ void finish(u32 plane, u32 channels, float slope, const T *x, const float *scale, const float *shift, T *y) {
+__device__ void finish(T *y, float value, const T *residual, bool added) {
+    store(y, value);
+    if (added) {
+        store(y, to_float(*y) + to_float(*residual));
+    }
+}
+
+// leaky(scale x + shift) + residual: a plane for each blockIdx.x, shared by the blocks of blockIdx.y.
+template <typename T>
+__device__ void scale_shift(
+    u32 plane, u32 channels, float slope, u32 added, const T *x, const float *scale, const float *shift, const T *residual,
+    T *y) {
     const u32 channel = blockIdx.x % channels;
     const float a = scale[channel], b = shift[channel];
     const u64 first = (u64)blockIdx.x * plane;
     for (u32 i = blockIdx.y * blockDim.x + threadIdx.x; i < plane; i += gridDim.y * blockDim.x) {
         const float z = a * to_float(x[first + i]) + b;
-        store(y + first + i, z > 0.0f ? z : slope * z);
+        finish(y + first + i, z > 0.0f ? z : slope * z, residual + first + i, added);
     }
 }
 
-extern "C" __global__ void finish_f32(
-    u32 plane, u32 channels, float slope, const float *x, const float *scale, const float *shift, float *y) {
-    finish(plane, channels, slope, x, scale, shift, y);
+extern "C" __global__ void scale_shift_f32(
+    u32 plane, u32 channels, float slope, u32 added, const float *x, const float *scale, const float *shift,
+    const float *residual, float *y) {
+    scale_shift(plane, channels, slope, added, x, scale, shift, residual, y);
 }
 
-extern "C" __global__ void finish_bf16(
-    u32 plane, u32 channels, float slope, const u16 *x, const float *scale, const float *shift, u16 *y) {
-    finish(plane, channels, slope, x, scale, shift, y);
+extern "C" __global__ void scale_shift_bf16(
+    u32 plane, u32 channels, float slope, u32 added, const u16 *x, const float *scale, const float *shift,
+    const u16 *residual, u16 *y) {
+    scale_shift(plane, channels, slope, added, x, scale, shift, residual, y);
 }
 
 // Of each plane the mean and the sum of squared distances from it. One block a plane, of whole warps.
@@ -50,6 +63,16 @@ extern "C" __global__ void plane_moments_f32(u32 plane, const float *x, float *m
 
 extern "C" __global__ void plane_moments_bf16(u32 plane, const u16 *x, float *moments) {
     plane_moments(plane, x, moments);
+}
+
+// The scale and the shift, [2, channels], that batch norm with these statistics comes down to.
+extern "C" __global__ void fold(
+    u32 channels, float eps, const float *weight, const float *bias, const float *mean, const float *variance, float *folded) {
+    EACH(channel, channels) {
+        const float scale = weight[channel] / sqrtf(variance[channel] + eps);
+        folded[channel] = scale;
+        folded[channels + channel] = bias[channel] - mean[channel] * scale;
+    }
 }
 
 // Of each channel the mean, the unbiased variance and the inverse deviation, [3, channels], joined from the moments of
@@ -89,24 +112,25 @@ struct Channel {
 // A plane for each blockIdx.x, shared by the blocks of blockIdx.y.
 template <typename T>
 __device__ void normalise(
-    u32 plane, u32 channels, float slope, const T *x, const float *weight, const float *bias, const float *statistics, T *y) {
+    u32 plane, u32 channels, float slope, u32 added, const T *x, const float *weight, const float *bias,
+    const float *statistics, const T *residual, T *y) {
     const Channel channel(blockIdx.x % channels, channels, slope, statistics, weight, bias);
     const u64 first = (u64)blockIdx.x * plane;
     for (u32 i = blockIdx.y * blockDim.x + threadIdx.x; i < plane; i += gridDim.y * blockDim.x) {
-        store(y + first + i, channel.output(to_float(x[first + i])));
+        finish(y + first + i, channel.output(to_float(x[first + i])), residual + first + i, added);
     }
 }
 
 extern "C" __global__ void normalise_f32(
-    u32 plane, u32 channels, float slope, const float *x, const float *weight, const float *bias, const float *statistics,
-    float *y) {
-    normalise(plane, channels, slope, x, weight, bias, statistics, y);
+    u32 plane, u32 channels, float slope, u32 added, const float *x, const float *weight, const float *bias,
+    const float *statistics, const float *residual, float *y) {
+    normalise(plane, channels, slope, added, x, weight, bias, statistics, residual, y);
 }
 
 extern "C" __global__ void normalise_bf16(
-    u32 plane, u32 channels, float slope, const u16 *x, const float *weight, const float *bias, const float *statistics,
-    u16 *y) {
-    normalise(plane, channels, slope, x, weight, bias, statistics, y);
+    u32 plane, u32 channels, float slope, u32 added, const u16 *x, const float *weight, const float *bias,
+    const float *statistics, const u16 *residual, u16 *y) {
+    normalise(plane, channels, slope, added, x, weight, bias, statistics, residual, y);
 }
 
 // Of each plane the sums of the gradients before the activation, and of these times the distance from the mean. One block
