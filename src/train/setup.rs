@@ -172,7 +172,11 @@ fn check_equal_weights(parameters: &Parameters) -> Result<(), TrainError> {
     if world().is_alone() {
         return Ok(());
     }
-    let sum = |tensor: Tensor| tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>();
+    // On the CPU: candle can't sum a scalar, such as a count of batches, on CUDA.
+    let sum = |tensor: Tensor| {
+        let values = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
+        Ok(values.to_vec1::<f64>()?.iter().sum())
+    };
     let own: Vec<f64> = parameters
         .all()
         .into_iter()
