@@ -1,7 +1,7 @@
 //! The gradients of one step, in the order of the parameters.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Error, Result, Storage, Tensor};
+use candle_core::{Error, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::nn::Parameter;
@@ -50,20 +50,15 @@ impl Gradients {
 
     /// L2 norm over all elements of all gradients, summed in double precision.
     pub fn norm(&self) -> Result<f64> {
-        let mut total = 0.0;
-        let mut elsewhere = Vec::new();
-        for gradient in self.0.iter().flatten() {
-            match square_sum(gradient)? {
-                Squares::Here(sum) => total += sum,
-                Squares::There(sum) => elsewhere.push(sum),
-            }
+        #[cfg(feature = "cuda")]
+        if self.0.iter().flatten().any(|gradient| gradient.device().is_cuda()) {
+            // The device is waited for once, not for every parameter.
+            let gradients: Vec<&Tensor> = self.0.iter().flatten().collect();
+            let sums = crate::nn::ops::cuda::square_sums(&gradients)?.to_vec1::<f32>()?;
+            return Ok(sums.into_iter().map(f64::from).sum::<f64>().sqrt());
         }
-        // A device is waited for once, not for every parameter.
-        if !elsewhere.is_empty() {
-            let sums = Tensor::cat(&elsewhere, 0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            total += sums.iter().sum::<f64>();
-        }
-        Ok(total.sqrt())
+        let sums = self.0.iter().flatten().map(square_sum).collect::<Result<Vec<_>>>()?;
+        Ok(sums.iter().sum::<f64>().sqrt())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Option<&Tensor>> {
@@ -71,29 +66,17 @@ impl Gradients {
     }
 }
 
-/// The sum of the squares of a gradient: a number, or several on a device that are to be summed.
-enum Squares {
-    Here(f64),
-    There(Tensor),
-}
-
-fn square_sum(tensor: &Tensor) -> Result<Squares> {
-    let (storage, layout) = tensor.storage_and_layout();
-    if let (Storage::Cpu(cpu), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
-        let values = &cpu.as_slice::<f32>()?[start..end];
-        if values.len() <= CHUNK {
-            return Ok(Squares::Here(squares(values)));
-        }
-        let parts: Vec<f64> = values.par_chunks(CHUNK).map(squares).collect();
-        return Ok(Squares::Here(parts.iter().sum()));
+fn square_sum(gradient: &Tensor) -> Result<f64> {
+    let (storage, layout) = gradient.storage_and_layout();
+    let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+        bail!("the norm of a gradient {layout:?} on {:?}", gradient.device())
+    };
+    let values = &storage.as_slice::<f32>()?[start..end];
+    if values.len() <= CHUNK {
+        return Ok(squares(values));
     }
-    drop(storage);
-    #[cfg(feature = "cuda")]
-    if tensor.device().is_cuda() && tensor.dtype() == DType::F32 {
-        return crate::nn::ops::cuda::square_sums(tensor).map(Squares::There);
-    }
-    let rows = if tensor.rank() > 1 { tensor.flatten_from(1)? } else { tensor.reshape((1, ()))? };
-    Ok(Squares::There(rows.sqr()?.sum(1)?))
+    let parts: Vec<f64> = values.par_chunks(CHUNK).map(squares).collect();
+    Ok(parts.iter().sum())
 }
 
 /// Eight sums side by side, which the processor can add at once.

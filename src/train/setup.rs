@@ -172,7 +172,7 @@ fn check_equal_weights(parameters: &Parameters) -> Result<(), TrainError> {
     if world().is_alone() {
         return Ok(());
     }
-    // On the CPU: candle can't sum a scalar, such as a count of batches, on CUDA.
+    // On the CPU: to sum a scalar, such as a count of batches, candle asks CUDA for no bytes, which it may refuse.
     let sum = |tensor: Tensor| {
         let values = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
         Ok(values.to_vec1::<f64>()?.iter().sum())

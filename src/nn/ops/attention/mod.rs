@@ -103,11 +103,7 @@ pub fn attention_mix(weights: &Tensor, values: &Tensor) -> Result<Tensor> {
 /// Keys or values as the kernels take them: contiguous, or for a single query the first positions of images
 /// that have room for more.
 fn dense_images(x: &Tensor, queries: usize) -> Result<Tensor> {
-    let roomy = x.device().is_cpu()
-        && queries == 1
-        && !x.track_op()
-        && x.rank() == 3
-        && x.stride()[1..] == [x.dim(2)?, 1];
+    let roomy = queries == 1 && !x.track_op() && x.rank() == 3 && x.stride()[1..] == [x.dim(2)?, 1];
     if roomy { Ok(x.clone()) } else { x.contiguous() }
 }
 

@@ -96,7 +96,7 @@ pub fn mix(weights: Operand, values: Operand) -> Result<CudaStorage> {
     if queries == 1 {
         return Ok(mixed);
     }
-    swapped((&mixed, &Layout::contiguous((batch, heads, queries, width))), 1.0)
+    swapped((&mixed, 0), [batch, heads, queries, width], None, 1.0)
 }
 
 /// The gradients of the weights and the values `[b, n, c]` of [`mix`], of those that are tracked.
@@ -111,14 +111,18 @@ pub fn mix_gradients(weights: &Tensor, values: &Tensor, grad: &Tensor) -> Result
 /// `[b, n, heads * width]` -> `[b, heads, n, width]`
 fn heads_first(x: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, n, channels) = x.dims3()?;
-    let layout = Layout::contiguous((batch, n, heads, channels / heads));
-    made([&x.reshape(layout.shape())?], (batch, heads, n, channels / heads), |[x]| swapped(x, 1.0))
+    let width = channels / heads;
+    made([x], (batch, heads, n, width), |[(x, layout)]| {
+        swapped((x, layout.start_offset()), [batch, n, heads, width], None, 1.0)
+    })
 }
 
 /// `by x`, `[b, heads, n, width]` -> `[b, n, heads * width]`
 fn positions_first(x: &Tensor, by: f32) -> Result<Tensor> {
     let (batch, heads, n, width) = x.dims4()?;
-    made([x], (batch, n, heads * width), |[x]| swapped(x, by))
+    made([x], (batch, n, heads * width), |[(x, layout)]| {
+        swapped((x, layout.start_offset()), [batch, heads, n, width], None, by)
+    })
 }
 
 /// Positions `[b, n, heads * width]` head by head, `[b * heads, n, width]`.
@@ -130,15 +134,20 @@ struct ByHead<'a> {
 }
 
 impl<'a> ByHead<'a> {
+    /// Images may have room for more positions behind these.
     fn of((given, layout): Operand<'a>, heads: usize) -> Result<Self> {
         let (batch, n, channels) = layout.shape().dims3()?;
         let (width, start) = (channels / heads, layout.start_offset());
         let shape = (batch * heads, n, width);
-        if n == 1 {
+        if n == 1 && layout.is_contiguous() {
             return Ok(Self { given, copy: None, layout: Layout::contiguous_with_offset(shape, start) });
         }
-        let x = Layout::contiguous_with_offset((batch, n, heads, width), start);
-        Ok(Self { given, copy: Some(swapped((given, &x), 1.0)?), layout: Layout::contiguous(shape) })
+        let &[step, between, 1] = layout.stride() else { bail!("attention: {layout:?}") };
+        if between != channels {
+            bail!("attention: {layout:?}")
+        }
+        let copy = swapped((given, start), [batch, n, heads, width], Some(step), 1.0)?;
+        Ok(Self { given, copy: Some(copy), layout: Layout::contiguous(shape) })
     }
 
     fn operand(&self) -> Operand<'_> {
@@ -146,16 +155,24 @@ impl<'a> ByHead<'a> {
     }
 }
 
-/// `by x`, `[a, i, j, width]` -> `[a, j, i, width]`
-fn swapped(x: Operand, by: f32) -> Result<CudaStorage> {
-    let (_, rows, columns, width) = x.1.shape().dims4()?;
-    let (device, n) = (x.0.device(), x.1.shape().elem_count());
-    let (count, rows, columns, width, x) =
-        (n as u64, size(rows)?, size(columns)?, size(width)?, view::<f32>(x)?);
+/// `by x`, `[a, i, j, width]` -> `[a, j, i, width]`, of x from a place on, dense or with a step from each a to the next.
+fn swapped(
+    (x, start): (&CudaStorage, usize),
+    [of_a, of_i, of_j, width]: [usize; 4],
+    step: Option<usize>,
+    by: f32,
+) -> Result<CudaStorage> {
+    let (image, device) = (of_i * of_j * width, x.device());
+    let (n, step) = (of_a * image, step.unwrap_or(image));
+    let end = if n == 0 { start } else { start + (of_a - 1) * step + image };
+    let x = x.as_cuda_slice::<f32>()?.slice(start..end);
+    let (count, rows, columns, width, step) = (n as u64, size(of_i)?, size(of_j)?, size(width)?, step as u64);
     // SAFETY: the kernel writes all of it.
     let mut y = unsafe { room::<f32>(device, n) }?;
-    // SAFETY: x and y have n elements, a whole number of such images.
-    unsafe { launch!(device, "swap_middle", over(n), &count, &rows, &columns, &width, &by, &x, &mut y) };
+    // SAFETY: y has n elements, and x ends with the last that is read.
+    unsafe {
+        launch!(device, "swap_middle", over(n), &count, &rows, &columns, &width, &step, &by, &x, &mut y)
+    };
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 

@@ -208,8 +208,12 @@ fn attention() -> Result<()> {
         look(&[t[0].clone(), ops::ready_keys(&k, 3)?, ops::ready_values(&v, 3)?], None)
     };
     same(ready, &[q.clone(), k.clone(), v.clone()], 1e-5)?;
-    let first = |t: &[Tensor]| look(&[t[0].clone(), t[1].narrow(1, 0, 7)?, t[2].narrow(1, 0, 7)?], None);
-    same(first, &[q, k, v], 1e-5)
+    for n in [1, 7] {
+        let first = |t: &[Tensor]| look(&[t[0].clone(), t[1].narrow(1, 0, n)?, t[2].narrow(1, 0, n)?], None);
+        same(first, &[q.clone(), k.clone(), v.clone()], 1e-5)?;
+        same(first, &[q.narrow(1, 2, 1)?, k.clone(), v.clone()], 1e-5)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -238,10 +242,12 @@ fn recurrent_units() -> Result<()> {
 #[test]
 #[ignore = "needs a GPU"]
 fn sums_of_squares() -> Result<()> {
-    let x = random("x", 200_003)?;
-    let found = super::square_sums(&x.to_device(&gpu()?)?)?;
-    assert_eq!(found.dims(), [4]);
-    let expected: f64 = values(&x).iter().map(|x| x * x).sum();
-    assert!((values(&found).iter().sum::<f64>() / expected - 1.0).abs() < 1e-5);
+    let [x, y] = [random("x", 200_003)?, random("y", (3, 4))?];
+    let found = super::square_sums(&[&x.to_device(&gpu()?)?, &y.to_device(&gpu()?)?])?;
+    assert_eq!(found.dims(), [5]);
+    let sum = |t: &Tensor| -> f64 { values(t).iter().map(|x| x * x).sum() };
+    let found = values(&found);
+    assert!((found[..4].iter().sum::<f64>() / sum(&x) - 1.0).abs() < 1e-5);
+    assert!((found[4] / sum(&y) - 1.0).abs() < 1e-5);
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Changes of parameters in place.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CudaStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::op::BackpropOp;
+use candle_core::{CpuStorage, CudaStorage, InplaceOp2, Layout, Result, Storage, Tensor, bail};
 
-use super::launch::{Operand, blocks, launch, made, over, room, view, view_mut};
+use super::launch::{Operand, blocks, launch, on_cuda, over, room, view, view_mut};
 
 /// The scalars of Adam's update of one parameter.
 #[derive(Clone, Copy, Debug)]
@@ -134,16 +135,23 @@ impl InplaceOp2 for Blend {
 /// Elements whose squares one block sums.
 const PART: usize = 1 << 16;
 
-/// The sums of the squares of parts of an f32 tensor.
-pub fn square_sums(x: &Tensor) -> Result<Tensor> {
-    let n = x.elem_count();
-    let parts = n.div_ceil(PART).max(1);
-    made([x], parts, |[x]| {
-        let (device, x, count, part) = (x.0.device(), view::<f32>(x)?, n as u64, PART as u64);
-        // SAFETY: the kernel writes all of it.
-        let mut sums = unsafe { room::<f32>(device, parts) }?;
-        // SAFETY: x has n elements, and sums one for each block.
-        unsafe { launch!(device, "square_sums", blocks(parts)?, &count, &part, &x, &mut sums) };
-        Ok(CudaStorage::wrap_cuda_slice(sums, device.clone()))
-    })
+/// The sums of the squares of parts of contiguous f32 tensors, of all in one.
+pub fn square_sums(tensors: &[&Tensor]) -> Result<Tensor> {
+    let Some(first) = tensors.first() else { bail!("no tensors to sum") };
+    let parts = |tensor: &Tensor| tensor.elem_count().div_ceil(PART).max(1);
+    let (device, total) = (first.device().as_cuda_device()?, tensors.iter().map(|t| parts(t)).sum());
+    // SAFETY: the kernel writes each tensor's part of it.
+    let mut sums = unsafe { room::<f32>(device, total) }?;
+    let mut from = 0;
+    for tensor in tensors {
+        let (storage, layout) = tensor.storage_and_layout();
+        let x = view::<f32>((on_cuda(&storage)?, layout))?;
+        let (count, part, own) = (tensor.elem_count() as u64, PART as u64, parts(tensor));
+        let mut to = sums.slice_mut(from..from + own);
+        // SAFETY: x has so many elements, and there is a sum for each block.
+        unsafe { launch!(device, "square_sums", blocks(own)?, &count, &part, &x, &mut to) };
+        from += own;
+    }
+    let sums = Storage::Cuda(CudaStorage::wrap_cuda_slice(sums, device.clone()));
+    Ok(Tensor::from_storage(sums, total, BackpropOp::none(), false))
 }

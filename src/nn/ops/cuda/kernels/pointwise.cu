@@ -36,14 +36,16 @@ extern "C" __global__ void where_positive(u64 n, const float *y, const float *gr
     }
 }
 
-// [a, i, j, width] to [a, j, i, width]: the heads of attention before the positions, or behind them again.
-extern "C" __global__ void swap_middle(u64 n, u32 rows, u32 columns, u32 width, float by, const float *x, float *y) {
+// [a, i, j, width], each a so many steps behind the one before, to [a, j, i, width]: the heads of attention before the
+// positions, or behind them again.
+extern "C" __global__ void swap_middle(
+    u64 n, u32 rows, u32 columns, u32 width, u64 step, float by, const float *x, float *y) {
     EACH(to, n) {
         const u32 place = to % width;
         u64 rest = to / width;
         const u32 i = rest % rows;
         rest /= rows;
         const u32 j = rest % columns;
-        y[to] = by * x[((rest / columns * rows + i) * columns + j) * width + place];
+        y[to] = by * x[rest / columns * step + ((u64)i * columns + j) * width + place];
     }
 }
