@@ -84,6 +84,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         words: WORDS,
         runs: args.runs.get(),
     };
+    // The rate of the products that are timed.
+    candle_core::cuda::set_gemm_reduced_precision_f32(config.train.tf32);
     let rate = matrix_rate(&device, DType::F32)?;
     // CPUs have no such products.
     let rate_bf16 = if device.is_cuda() { Some(matrix_rate(&device, DType::BF16)?) } else { None };
@@ -94,7 +96,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         config.data.image_size
     ))?;
     let in_bf16 = rate_bf16.map_or(String::new(), |rate| format!(", {:.1} in bf16", rate / 1e9));
-    log.line(format!("matrix products: {:.1} GFLOP/s in f32{in_bf16}", rate / 1e9))?;
+    let f32 = if device.is_cuda() && config.train.tf32 { "TF32" } else { "f32" };
+    log.line(format!("matrix products: {:.1} GFLOP/s in {f32}{in_bf16}", rate / 1e9))?;
     let mut table = Table::new(["", "seconds", "processor", "images/s", "GFLOP/s", "share %"]);
     let mut parts = serde_json::Map::new();
     type Timed = fn(&Config, &Sizes, &Device) -> Result<Vec<Phase>, ModelError>;

@@ -1,9 +1,9 @@
 //! Operations that candle lacks, has wrong or has slow, as functions on tensors.
 //!
-//! On the CPU in f32 they run kernels of this module, forward and backward; elsewhere (CUDA, f64)
-//! they are composed of candle's own operations with right gradients, but for what `cuda` and cuDNN
-//! (`conv`) have. Gradients are computed for
-//! tracked arguments only: `detach` what is frozen. No result depends on the number of threads.
+//! On the CPU in f32 they run kernels of this module, forward and backward, and on CUDA those of `cuda` and of
+//! cuDNN (`conv`), as far as there are any; otherwise, and in f64, they are composed of candle's own operations with
+//! right gradients. Gradients are computed for tracked arguments only: `detach` what is frozen. No result depends on
+//! the number of threads.
 
 mod activation;
 mod attention;
