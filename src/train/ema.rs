@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
-use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
-use rayon::prelude::*;
+use candle_core::{DType, Result, Tensor, Var};
 
-use super::gradients::CHUNK;
+use crate::nn::ops::blend;
 use crate::nn::{Parameter, Role};
 
 /// A shadow of parameters and buffers (quirk 48).
@@ -52,7 +49,8 @@ impl Ema {
         let decay = self.decay();
         for Shadow { of, average } in self.shadows.iter().filter(|shadow| shadow.of.role != Role::Frozen) {
             if average.dtype() == DType::F32 {
-                average.inplace_op2(of.var.as_tensor(), &Blend(decay as f32))?;
+                let keep = decay as f32;
+                blend(average, of.var.as_tensor(), [keep, 1.0 - keep])?;
                 continue;
             }
             let exact = if average.dtype().is_float() { average.dtype() } else { DType::F64 };
@@ -84,52 +82,5 @@ impl Ema {
         }
         self.updates = updates;
         Ok(())
-    }
-}
-
-/// shadow <- decay * shadow + (1 - decay) * value.
-struct Blend(f32);
-
-impl InplaceOp2 for Blend {
-    fn name(&self) -> &'static str {
-        "ema"
-    }
-
-    fn cpu_fwd(
-        &self,
-        shadow: &mut CpuStorage,
-        shadow_layout: &Layout,
-        value: &CpuStorage,
-        value_layout: &Layout,
-    ) -> Result<()> {
-        let decay = self.0;
-        let (Some((start, end)), Some((from, to))) =
-            (shadow_layout.contiguous_offsets(), value_layout.contiguous_offsets())
-        else {
-            bail!("ema needs contiguous tensors")
-        };
-        let CpuStorage::F32(shadow) = shadow else { bail!("ema needs f32") };
-        let value = &value.as_slice::<f32>()?[from..to];
-        let blend = |shadow: &mut [f32], value: &[f32]| {
-            shadow.iter_mut().zip(value).for_each(|(s, &v)| *s = decay * *s + (1.0 - decay) * v);
-        };
-        let shadow = &mut shadow[start..end];
-        if shadow.len() <= CHUNK {
-            blend(shadow, value);
-        } else {
-            shadow.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK)).for_each(|(s, v)| blend(s, v));
-        }
-        Ok(())
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        shadow: &mut CudaStorage,
-        shadow_layout: &Layout,
-        value: &CudaStorage,
-        value_layout: &Layout,
-    ) -> Result<()> {
-        crate::nn::ops::cuda::blend([self.0, 1.0 - self.0], (shadow, shadow_layout), (value, value_layout))
     }
 }

@@ -183,7 +183,10 @@ fn check_equal_weights(parameters: &Parameters) -> Result<(), TrainError> {
         .map(|p| sum(p.var.as_detached_tensor()))
         .collect::<candle_core::Result<_>>()?;
     let sums = world().share_f64(&own);
-    match sums.iter().position(|other| *other != sums[0]) {
+    match sums
+        .iter()
+        .position(|other| other.iter().map(|sum| sum.to_bits()).ne(sums[0].iter().map(|sum| sum.to_bits())))
+    {
         Some(rank) => Err(ParallelError::OtherWeights { rank }.into()),
         None => Ok(()),
     }

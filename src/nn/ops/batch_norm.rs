@@ -1,8 +1,9 @@
 //! Batch normalisation together with the leaky ReLU that follows it.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, Var, bail};
 
 use super::activation::leaky_relu;
+use super::blend::blend;
 use super::moments::{BLOCK, Moments, Sizes, joined, summed};
 use super::simd::{sum2, wide};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
@@ -136,10 +137,8 @@ fn onto(residual: Option<&Tensor>, y: Tensor) -> Result<Tensor> {
 /// running <- `(1 - momentum) running + momentum batch`.
 pub fn keep_running(running: &Var, batch: &Tensor, momentum: f64) -> Result<()> {
     let batch = batch.detach();
-    #[cfg(feature = "cuda")]
-    if batch.device().is_cuda() && super::storage::has_kernels([&batch, running]) {
-        let blend = super::cuda::Blend([1.0 - momentum, momentum].map(|share| share as f32));
-        return running.inplace_op2(&batch.contiguous()?, &blend);
+    if running.dtype() == DType::F32 {
+        return blend(running, &batch.contiguous()?, [1.0 - momentum, momentum].map(|share| share as f32));
     }
     running.set(&((running.as_detached_tensor() * (1.0 - momentum))? + (batch * momentum)?)?)
 }
@@ -307,7 +306,7 @@ wide! {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
+    use candle_core::Device;
 
     use super::super::testing::{assert_close, check, golden, random, values};
     use super::*;

@@ -75,14 +75,14 @@ impl CustomOp3 for LayerNorm {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _: &Tensor,
+        bias: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         #[cfg(feature = "cuda")]
         if x.device().is_cuda() {
-            let [dx, dw, db] = super::cuda::layer_norm_gradients(x, weight, grad, self.eps)?;
-            return Ok((Some(dx), Some(dw), Some(db)));
+            let [dx, dw, db] = super::cuda::layer_norm_gradients([x, weight, bias], grad, self.eps)?;
+            return Ok((dx, dw, db));
         }
         let (width, block) = (self.width, self.width * ROWS);
         let mut dx = vec![0f32; x.elem_count()];

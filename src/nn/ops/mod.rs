@@ -9,6 +9,7 @@ mod activation;
 mod attention;
 mod batch_norm;
 mod bf16;
+mod blend;
 mod conv;
 mod cross_entropy;
 #[cfg(feature = "cuda")]
@@ -38,6 +39,7 @@ pub use activation::leaky_relu;
 pub use attention::{attention_mix, attention_weights, ready_keys, ready_values};
 pub use batch_norm::{BatchNormed, Rule, batch_norm_train, folded, keep_running, scale_shift};
 pub use bf16::in_bf16;
+pub use blend::blend;
 pub use conv::{Ending, conv2d, conv2d_finished};
 pub use cross_entropy::{SoftTarget, cross_entropy};
 pub use dropout::dropout;

@@ -55,7 +55,7 @@ impl CustomOp2 for Mix {
         values: &CudaStorage,
         values_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let mixed = super::super::cuda::mix((weights, weights_layout), (values, values_layout))?;
+        let mixed = super::super::cuda::attention_mix((weights, weights_layout), (values, values_layout))?;
         let (batch, _, queries, _) = weights_layout.shape().dims4()?;
         let (_, _, channels) = super::values_shape(values_layout.dims())?.dims3()?;
         Ok((mixed, (batch, queries, channels).into()))
@@ -70,7 +70,8 @@ impl CustomOp2 for Mix {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         #[cfg(feature = "cuda")]
         if weights.device().is_cuda() {
-            return super::super::cuda::mix_gradients(weights, values, grad).map(|[dw, dv]| (dw, dv));
+            return super::super::cuda::attention_mix_gradients(weights, values, grad)
+                .map(|[dw, dv]| (dw, dv));
         }
         let sizes = Self::sizes(weights.shape(), values.shape())?;
         let (dw, dv) = read([weights, values, grad], |[ws, vs, gs]| {

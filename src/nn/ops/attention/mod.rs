@@ -23,7 +23,7 @@ pub fn attention_weights(q: &Tensor, k: &Tensor, bias: Option<&Tensor>, heads: u
     let shape = (sizes.batch, heads, sizes.queries, sizes.keys);
     let ours = has_kernels([q, k, bias.unwrap_or(q)]);
     // Ready keys are for good, so our kernel has no gradient for them.
-    if !ours || (k.rank() == 4 && q.track_op()) {
+    if !ours || (k.rank() == 4 && (q.track_op() || bias.is_some_and(Tensor::track_op))) {
         let q = by_head(&(q * f64::from(sizes.scale()))?, heads)?;
         return softmax(&q.matmul(&across(k, heads)?)?, bias);
     }

@@ -60,14 +60,14 @@ impl Weights {
     ) -> Result<(CudaStorage, Shape)> {
         let sizes = Sizes::of(q.1.shape(), &keys_shape(k.1.dims())?, self.heads)?;
         let shape = (sizes.batch, sizes.heads, sizes.queries, sizes.keys);
-        Ok((super::super::cuda::weights(q, k, bias, self.heads)?, shape.into()))
+        Ok((super::super::cuda::attention_weights(q, k, bias, self.heads)?, shape.into()))
     }
 
     /// The gradients of q, of k and of the logits.
     fn backward(&self, q: &Tensor, k: &Tensor, y: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
         #[cfg(feature = "cuda")]
         if q.device().is_cuda() {
-            return super::super::cuda::weights_gradients([q, k], y, grad, self.heads);
+            return super::super::cuda::attention_weights_gradients([q, k], y, grad, self.heads);
         }
         let sizes = Sizes::of(q.shape(), k.shape(), self.heads)?;
         let (dq, dk, logits) = read([q, k, y, grad], |[qs, ks, ys, grads]| {

@@ -3,11 +3,11 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CudaStorage, Layout, Result, Tensor, bail};
 
-use super::launch::{Operand, launch, made, over, product, room, size, view, view_mut, warps};
+use super::launch::{Operand, demand, launch, made, over, product, room, size, view, view_mut, warps};
 
 /// The probabilities `[b, heads, l, n]` of queries `[b, l, c]` at keys `[b, n, c]` or, made ready,
 /// `[b, heads, width, n]`. `bias` has the shape of the result, of any strides but for the last.
-pub fn weights(q: Operand, k: Operand, bias: Option<Operand>, heads: usize) -> Result<CudaStorage> {
+pub fn attention_weights(q: Operand, k: Operand, bias: Option<Operand>, heads: usize) -> Result<CudaStorage> {
     let (batch, queries, channels) = q.1.shape().dims3()?;
     let width = channels / heads;
     let q = ByHead::of(q, heads)?;
@@ -30,6 +30,7 @@ pub fn weights(q: Operand, k: Operand, bias: Option<Operand>, heads: usize) -> R
     // Without a bias the kernel reads none; any memory does as its address.
     let (bias, [by_image, by_head, by_query]) = match bias {
         Some((bias, layout)) => {
+            demand(rows * keys, layout.shape().elem_count())?;
             let &[by_image, by_head, by_query, 1] = layout.stride() else {
                 bail!("attention: the last dimension of the bias must be dense, found {layout:?}")
             };
@@ -64,7 +65,7 @@ pub fn weights(q: Operand, k: Operand, bias: Option<Operand>, heads: usize) -> R
 }
 
 /// The gradients of q and k `[b, n, c]`, of those that are tracked, and of the logits `[b, heads, l, n]`.
-pub fn weights_gradients(
+pub fn attention_weights_gradients(
     [q, k]: [&Tensor; 2],
     y: &Tensor,
     grad: &Tensor,
@@ -80,7 +81,7 @@ pub fn weights_gradients(
 }
 
 /// The means `[b, l, c]` of values `[b, n, c]` or, by head, `[b, heads, n, width]` under `weights` `[b, heads, l, n]`.
-pub fn mix(weights: Operand, values: Operand) -> Result<CudaStorage> {
+pub fn attention_mix(weights: Operand, values: Operand) -> Result<CudaStorage> {
     let (batch, heads, queries, keys) = weights.1.shape().dims4()?;
     let square = Layout::contiguous_with_offset((batch * heads, queries, keys), weights.1.start_offset());
     let weights = (weights.0, &square);
@@ -99,8 +100,12 @@ pub fn mix(weights: Operand, values: Operand) -> Result<CudaStorage> {
     swapped((&mixed, 0), [batch, heads, queries, width], None, 1.0)
 }
 
-/// The gradients of the weights and the values `[b, n, c]` of [`mix`], of those that are tracked.
-pub fn mix_gradients(weights: &Tensor, values: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
+/// The gradients of the weights and the values `[b, n, c]` of [`attention_mix`], of those that are tracked.
+pub fn attention_mix_gradients(
+    weights: &Tensor,
+    values: &Tensor,
+    grad: &Tensor,
+) -> Result<[Option<Tensor>; 2]> {
     let heads = weights.dim(1)?;
     let grad = heads_first(grad, heads)?;
     let dw = || grad.matmul(&heads_first(values, heads)?.transpose(2, 3)?);
@@ -179,6 +184,7 @@ fn swapped(
 fn softmax_gradient(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
     let (_, _, _, width) = y.dims4()?;
     let n = y.elem_count();
+    demand(n, grad.elem_count())?;
     let rows = n / width.max(1);
     made([y, grad], y.shape(), |[y, grad]| {
         let device = y.0.device();

@@ -4,11 +4,11 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::driver::{CudaView, DeviceRepr, LaunchConfig};
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType, bail,
+    CpuStorage, CudaStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 use half::bf16;
 
-use super::launch::{Operand, THREADS, blocks, launch, made, on_cuda, over, room, size, view};
+use super::launch::{Operand, THREADS, blocks, demand, launch, made, on_cuda, over, room, size, view};
 use crate::nn::ops::BatchNormed;
 
 /// `[images, channels, plane]`
@@ -302,7 +302,7 @@ impl CustomOp3 for Normalise {
     }
 }
 
-/// The gradients of x (where it is tracked), the weight and the bias, in f32.
+/// The gradients of x, the weight and the bias, of those that are tracked, in f32.
 fn gradients(
     [x, weight, bias]: [&Tensor; 3],
     statistics: &Tensor,
@@ -311,6 +311,7 @@ fn gradients(
 ) -> Result<[Option<Tensor>; 3]> {
     let sizes = Sizes::of(x.dims())?;
     let (images, channels, plane) = (size(sizes.images)?, size(sizes.channels)?, size(sizes.plane)?);
+    demand(sizes.elements(), grad.elem_count())?;
     let sums = made([x, weight, bias, statistics, grad], (sizes.planes(), 2), |all| {
         let device = all[0].0.device();
         let [x, weight, bias, statistics, grad] = views(all)?;
@@ -387,12 +388,16 @@ fn gradients(
             Ok(CudaStorage::wrap_cuda_slice(dx, device.clone()))
         })
     };
-    Ok([x.track_op().then(dx).transpose()?, Some(lines.get(0)?), Some(lines.get(1)?)])
+    Ok([
+        x.track_op().then(dx).transpose()?,
+        weight.track_op().then(|| lines.get(0)).transpose()?,
+        bias.track_op().then(|| lines.get(1)).transpose()?,
+    ])
 }
 
 type Views<'a, const N: usize> = [CudaView<'a, f32>; N];
 
 fn views<const N: usize>(operands: [Operand; N]) -> Result<Views<N>> {
     let views = operands.into_iter().map(view::<f32>).collect::<Result<Vec<_>>>()?;
-    Views::try_from(views).map_err(|_| Error::Msg("as many views".into()))
+    Ok(Views::try_from(views).expect("a view for each operand"))
 }

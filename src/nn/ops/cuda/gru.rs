@@ -3,14 +3,15 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CudaStorage, Layout, Result, Tensor, bail};
 
-use super::launch::{Operand, launch, made, over, product, room, size, view};
+use super::launch::{Operand, demand, launch, made, over, product, room, size, view};
 use super::linear::column_sums;
 
 /// Rows, words and the width of a state.
 fn sizes(gates: &[usize]) -> Result<[usize; 3]> {
     let &[rows, words, width] = gates else { bail!("gru: gates {gates:?}") };
-    // Kernels count places in 32 bits within a row.
-    size(words * width)?;
+    if width % 3 != 0 {
+        bail!("gru: gates {gates:?}")
+    }
     Ok([rows, words, width / 3])
 }
 
@@ -27,6 +28,7 @@ pub fn recurrence(
     order: impl Iterator<Item = (usize, Option<usize>)>,
 ) -> Result<CudaStorage> {
     let [rows, words, hidden] = sizes(gates.1.dims())?;
+    demand(3 * hidden, c.1.shape().elem_count())?;
     let (device, across) = (gates.0.device(), turned(u.1)?);
     let (gates, c) = (view::<f32>(gates)?, view::<f32>(c)?);
     let (n, of_hidden, of_words) = ((rows * hidden) as u64, size(hidden)?, size(words)?);
@@ -73,6 +75,8 @@ pub fn recurrence_gradients(
     order: impl DoubleEndedIterator<Item = (usize, Option<usize>)>,
 ) -> Result<[Tensor; 3]> {
     let [rows, words, hidden] = sizes(gates.dims())?;
+    demand(3 * hidden, c.elem_count())?;
+    demand(rows * words * hidden, grad.elem_count())?;
     let (u, previous) = (u.detach(), previous(states, reverse)?);
     let by_word = previous.reshape((rows * words, hidden))?;
     // U h of all words at once.

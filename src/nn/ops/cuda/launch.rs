@@ -29,10 +29,18 @@ const MOST_BLOCKS: u64 = 1 << 14;
 pub fn ptx() -> Result<&'static str> {
     static PTX: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compiled = PTX.get_or_init(|| match compile_ptx(SOURCE) {
-        Ok(ptx) => Ok(ptx.to_src()),
+        Ok(ptx) => Ok(for_old_drivers(&ptx.to_src())),
         Err(error) => Err(format!("NVRTC can't compile the kernels: {error:?}")),
     });
     compiled.as_deref().map_err(|error| Error::Msg(error.clone()))
+}
+
+/// PTX of NVRTC's version, which may be newer than what the driver reads (PyTorch's wheels bring their own), with an old
+/// version's number: nothing newer is used.
+fn for_old_drivers(ptx: &str) -> String {
+    const VERSION: &str = ".version ";
+    let lines = ptx.lines().map(|line| if line.starts_with(VERSION) { ".version 7.0" } else { line });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The kernel of this name.
@@ -79,6 +87,14 @@ pub fn warps(n: usize) -> Result<LaunchConfig> {
 /// A size as kernels take it.
 pub fn size(n: usize) -> Result<u32> {
     u32::try_from(n).map_err(|_| Error::Msg(format!("{n} is a larger size than kernels take")))
+}
+
+/// That there are as many elements as a kernel takes there to be.
+pub fn demand(elements: usize, found: usize) -> Result<()> {
+    if found != elements {
+        bail!("a kernel for {elements} elements with {found}")
+    }
+    Ok(())
 }
 
 /// A tensor as an operation is given it.
@@ -135,7 +151,7 @@ pub fn made<const N: usize>(
         .iter()
         .map(|(storage, layout)| Ok((on_cuda(storage)?, *layout)))
         .collect::<Result<Vec<Operand>>>()?;
-    let operands = <[Operand; N]>::try_from(operands).map_err(|_| Error::Msg("as many operands".into()))?;
+    let operands = <[Operand; N]>::try_from(operands).expect("an operand for each tensor");
     Ok(Tensor::from_storage(Storage::Cuda(f(operands)?), shape, BackpropOp::none(), false))
 }
 

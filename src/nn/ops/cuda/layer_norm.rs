@@ -3,7 +3,7 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CudaStorage, D, Result, Tensor, bail};
 
-use super::launch::{Operand, launch, made, room, size, view, warps};
+use super::launch::{Operand, demand, launch, made, room, size, view, warps};
 use super::linear::column_sums;
 
 /// `(x - mean) / sqrt(variance + eps) weight + bias` for rows of f32, all contiguous.
@@ -24,11 +24,17 @@ pub fn layer_norm(x: Operand, weight: Operand, bias: Operand, eps: f32) -> Resul
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
-/// The gradients of x, the weight and the bias.
-pub fn layer_norm_gradients(x: &Tensor, weight: &Tensor, grad: &Tensor, eps: f32) -> Result<[Tensor; 3]> {
+/// The gradients of x, the weight and the bias, of those that are tracked.
+pub fn layer_norm_gradients(
+    [x, weight, bias]: [&Tensor; 3],
+    grad: &Tensor,
+    eps: f32,
+) -> Result<[Option<Tensor>; 3]> {
     let width = x.dim(D::Minus1)?;
     let (n, columns) = (x.elem_count(), size(width)?);
     let rows = n / width.max(1);
+    demand(n, grad.elem_count())?;
+    demand(width, weight.elem_count())?;
     // dx, and behind it what the weight's gradient is the sum of.
     let both = made([x, weight, grad], (2, rows, width), |[x, weight, grad]| {
         let (device, count) = (x.0.device(), rows as u64);
@@ -56,5 +62,9 @@ pub fn layer_norm_gradients(x: &Tensor, weight: &Tensor, grad: &Tensor, eps: f32
         }
         Ok(CudaStorage::wrap_cuda_slice(both, device.clone()))
     })?;
-    Ok([both.get(0)?.reshape(x.shape())?, column_sums(&both.get(1)?)?, column_sums(grad)?])
+    Ok([
+        x.track_op().then(|| both.get(0)?.reshape(x.shape())).transpose()?,
+        weight.track_op().then(|| column_sums(&both.get(1)?)).transpose()?,
+        bias.track_op().then(|| column_sums(grad)).transpose()?,
+    ])
 }

@@ -4,10 +4,10 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
 use candle_core::{CudaStorage, D, Layout, Result, Tensor, bail};
 
-use super::launch::{Operand, launch, made, over, product, room, size, view, view_mut};
+use super::launch::{Operand, demand, launch, made, over, product, room, size, view, view_mut};
 
-/// `x w^T + bias`, and with `relu` no less than 0, for rows `x` `[..., inputs]`, `w` `[outputs, inputs]` of any
-/// strides and `bias` `[outputs]`, all f32.
+/// `x w^T + bias`, and with `relu` no less than 0, for rows `x` `[..., inputs]`, `w` `[outputs, inputs]` that
+/// is dense or turned and `bias` `[outputs]`, all f32.
 pub fn linear(x: Operand, w: Operand, bias: Operand, relu: bool) -> Result<CudaStorage> {
     let (outputs, inputs) = w.1.shape().dims2()?;
     let rows = x.1.shape().elem_count() / inputs.max(1);
@@ -56,6 +56,7 @@ pub fn linear_gradients(
 /// The gradient before a ReLU that gave y.
 fn where_positive(y: &Tensor, grad: &Tensor) -> Result<Tensor> {
     let n = y.elem_count();
+    demand(n, grad.elem_count())?;
     made([y, grad], y.shape(), |[y, grad]| {
         let device = y.0.device();
         let (y, grad, count) = (view::<f32>(y)?, view::<f32>(grad)?, n as u64);

@@ -13,11 +13,14 @@ mod point_bias;
 mod tests;
 mod update;
 
-pub use self::attention::{mix, mix_gradients, weights, weights_gradients};
+pub use self::attention::{
+    attention_mix, attention_mix_gradients, attention_weights, attention_weights_gradients,
+};
 pub use self::batch_norm::{batch_norm, folded, normalises, scale_shift, scales_and_shifts};
 pub use self::dropout::dropout;
 pub use self::gru::{recurrence, recurrence_gradients};
+pub(super) use self::launch::view;
 pub use self::layer_norm::{layer_norm, layer_norm_gradients};
 pub use self::linear::{linear, linear_gradients};
 pub use self::point_bias::{point_bias, point_bias_gradient};
-pub use self::update::{AdamRule, Blend, adam_moments, adam_parameter, blend, square_sums};
+pub use self::update::{AdamRule, adam_moments, adam_parameter, blend, square_sums};

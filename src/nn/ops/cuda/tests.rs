@@ -12,6 +12,7 @@ use crate::random::Stream;
 #[test]
 fn the_kernels_compile() {
     let ptx = ptx().unwrap();
+    assert!(ptx.contains("\n.version 7.0\n.target "), "{}", &ptx[..400]);
     for name in ["dropout", "normalise_bf16", "layer_norm", "gru_step", "point_bias", "square_sums"] {
         assert!(ptx.contains(&format!(".entry {name}(")), "{name}");
     }
@@ -182,6 +183,17 @@ fn affine_maps() -> Result<()> {
         same(|t| ops::linear(&t[0], &part(&t[1])?, &part(&t[2])?), &inputs, 1e-5)?;
         same(|t| ops::linear_relu(&t[0], &part(&t[1])?, &part(&t[2])?), &inputs, 1e-5)?;
     }
+    Ok(())
+}
+
+/// A network that has lost its way must not look sound.
+#[test]
+#[ignore = "needs a GPU"]
+fn what_is_no_number_stays_none() -> Result<()> {
+    let (gpu, row) = (gpu()?, Tensor::new(&[[f32::NAN, 1.0], [2.0, 1.0]], &Device::Cpu)?);
+    let [w, b] = [random("w", (3, 2))?.to_device(&gpu)?, random("b", 3)?.to_device(&gpu)?];
+    let y = ops::linear_relu(&row.to_device(&gpu)?, &w, &b)?.to_vec2::<f32>()?;
+    assert!(y[0].iter().all(|y| y.is_nan()) && y[1].iter().all(|y| y.is_finite()), "{y:?}");
     Ok(())
 }
 

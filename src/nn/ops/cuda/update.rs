@@ -2,9 +2,9 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, CudaStorage, InplaceOp2, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CudaStorage, Layout, Result, Storage, Tensor, bail};
 
-use super::launch::{Operand, blocks, launch, on_cuda, over, room, view, view_mut};
+use super::launch::{Operand, blocks, demand, launch, on_cuda, over, room, view, view_mut};
 
 /// The scalars of Adam's update of one parameter.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +22,6 @@ pub struct AdamRule {
 /// Rows of the moments for each element.
 fn rows(rule: &AdamRule) -> usize {
     if rule.amsgrad { 3 } else { 2 }
-}
-
-fn demand(elements: usize, found: usize) -> Result<()> {
-    if found != elements {
-        bail!("an update of {elements} elements with {found}")
-    }
-    Ok(())
 }
 
 /// Advances the moments `[2 or 3, n]` by a gradient and a parameter of n elements; all f32, contiguous.
@@ -107,29 +100,6 @@ pub fn blend(
     // SAFETY: the sizes were compared.
     unsafe { launch!(&device, "blend", over(n), &count, &keep, &take, &value, &mut average) };
     Ok(())
-}
-
-/// As [`blend`], for tensors.
-pub struct Blend(pub [f32; 2]);
-
-impl InplaceOp2 for Blend {
-    fn name(&self) -> &'static str {
-        "blend"
-    }
-
-    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<()> {
-        bail!("a kernel for CUDA on the CPU")
-    }
-
-    fn cuda_fwd(
-        &self,
-        average: &mut CudaStorage,
-        average_layout: &Layout,
-        value: &CudaStorage,
-        value_layout: &Layout,
-    ) -> Result<()> {
-        blend(self.0, (average, average_layout), (value, value_layout))
-    }
 }
 
 /// Elements whose squares one block sums.

@@ -21,6 +21,7 @@ use candle_core::{
 use half::bf16;
 
 use self::library::{Descriptors, Element, Library, Problem, with_library, workspace};
+use super::super::cuda::view;
 use super::im2col::Geometry;
 use super::{Conv2d, geometry};
 
@@ -256,12 +257,4 @@ impl Batch {
 fn pieces(n: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> {
     let most = (MOST_NUMBERS / numbers.max(1)).max(1);
     (0..n).step_by(most).map(move |first| first..(first + most).min(n))
-}
-
-/// The elements of a contiguous tensor.
-fn view<'a, T: Element>((storage, layout): (&'a CudaStorage, &Layout)) -> Result<CudaView<'a, T>> {
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("expected a contiguous tensor of shape {:?}", layout.shape())
-    };
-    Ok(storage.as_cuda_slice::<T>()?.slice(start..end))
 }

@@ -6,7 +6,7 @@ extern "C" __global__ void point_bias(
     float centre[2], scale[2];
     for (u32 axis = 0; axis < 2; ++axis) {
         const float inverse_width = row[2 * heads + 2 * head + axis];
-        centre[axis] = extent[2 * image + axis] / (1.0f + expf(-row[2 * head + axis]));
+        centre[axis] = extent[2 * image + axis] * sigmoid(row[2 * head + axis]);
         scale[axis] = inverse_width * inverse_width * -0.125f;
     }
     for (u32 i = threadIdx.x; i < positions; i += blockDim.x) {

@@ -25,7 +25,7 @@ extern "C" __global__ void add_row(u64 n, u32 width, u32 relu, const float *row,
     EACH(i, n) {
         // 64-bit division is slow.
         const float sum = y[i] + row[n >> 32 ? i % width : (u32)i % width];
-        y[i] = relu && !(sum > 0.0f) ? 0.0f : sum;
+        y[i] = relu && sum < 0.0f ? 0.0f : sum;
     }
 }
 
