@@ -106,6 +106,12 @@ pub fn view<'a, T: CudaDType>((storage, layout): Operand<'a>) -> Result<CudaView
     Ok(storage.as_cuda_slice::<T>()?.slice(span))
 }
 
+/// The elements of contiguous operands in f32.
+pub fn views<const N: usize>(operands: [Operand; N]) -> Result<[CudaView<f32>; N]> {
+    let views = operands.into_iter().map(view::<f32>).collect::<Result<Vec<_>>>()?;
+    Ok(<[CudaView<f32>; N]>::try_from(views).expect("a view for each operand"))
+}
+
 /// The elements of a contiguous tensor, to be changed.
 pub fn view_mut<'a, T: CudaDType>(
     storage: &'a mut CudaStorage,

@@ -3,6 +3,7 @@
 
 mod attention;
 mod batch_norm;
+mod channels;
 mod dropout;
 mod gru;
 mod launch;
@@ -16,9 +17,11 @@ mod update;
 pub use self::attention::{
     attention_mix, attention_mix_gradients, attention_weights, attention_weights_gradients,
 };
-pub use self::batch_norm::{batch_norm, folded, normalises, scale_shift, scales_and_shifts};
+pub use self::batch_norm::{batch_norm, normalises};
+pub use self::channels::{folded, scale_shift, scales_and_shifts};
 pub use self::dropout::dropout;
 pub use self::gru::{recurrence, recurrence_gradients};
+#[cfg(feature = "cudnn")]
 pub(super) use self::launch::view;
 pub use self::layer_norm::{layer_norm, layer_norm_gradients};
 pub use self::linear::{linear, linear_gradients};
