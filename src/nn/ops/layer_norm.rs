@@ -106,11 +106,8 @@ impl CustomOp3 for LayerNorm {
             sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
         let db = sums.split_off(width);
-        Ok((
-            Some(tensor(dx, x.shape(), x)?),
-            Some(tensor(sums, weight.shape(), x)?),
-            Some(tensor(db, weight.shape(), x)?),
-        ))
+        let like = |data, t: &Tensor| t.track_op().then(|| tensor(data, t.shape(), x)).transpose();
+        Ok((like(dx, x)?, like(sums, weight)?, like(db, bias)?))
     }
 }
 
