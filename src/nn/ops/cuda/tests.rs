@@ -1,5 +1,6 @@
 //! The kernels against those of the CPU, values and gradients. All but the first need a GPU and are ignored without being
-//! asked for: `cargo test --release --features cuda,cudnn --lib -- --include-ignored cuda`.
+//! asked for: `cargo test --release --features cuda,cudnn --lib -- --include-ignored cuda`. Without a GPU
+//! `tools/check-cuda --always --emulate` runs them.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
