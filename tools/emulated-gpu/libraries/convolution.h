@@ -1,14 +1,22 @@
-// Convolutions of dense images by dense kernels, and their gradients. Each is a product of a matrix of patches, which
+// Convolutions of dense images by dense kernels, channels first or last, and their gradients. Each is a product of a matrix of patches, which
 // is never written out, with one of kernels or outputs.
 #pragma once
 #include "product.h"
 
+// Of a dense tensor, in which channels come before rows and columns (NCHW) or behind them (NHWC).
 struct Sizes {
     s64 n, c, h, w;
+    bool channels_last;
 
     s64 count() const { return n * c * h * w; }
+    s64 channel_step() const { return channels_last ? 1 : h * w; }
+    s64 pixel_step() const { return channels_last ? c : 1; }
+    // Where an element lies.
+    s64 at(s64 image, s64 channel, s64 y, s64 x) const {
+        return image * c * h * w + channel * channel_step() + (y * w + x) * pixel_step();
+    }
     bool operator==(const Sizes &other) const {
-        return n == other.n && c == other.c && h == other.h && w == other.w;
+        return n == other.n && c == other.c && h == other.h && w == other.w && channels_last == other.channels_last;
     }
 };
 
@@ -37,7 +45,7 @@ struct Planes {
                 for (s64 x = 0; x < sizes.w; ++x) {
                     const s64 column = margin[1] + x * step[1];
                     if (column >= 0 && column < width) {
-                        const T &element = from[(plane * sizes.h + y) * sizes.w + x];
+                        const T &element = from[sizes.at(plane / sizes.c, plane % sizes.c, y, x)];
                         elements[(plane * height + row) * width + column] = f32(element);
                     }
                 }
@@ -74,12 +82,25 @@ inline Places places_in_patch(const Planes &planes, s64 channels, s64 height, s6
     return places;
 }
 
+// Where the elements of a kernel lie from its beginning, in the order of places_in_patch.
+inline Places places_in_kernel(const Sizes &kernels) {
+    Places places;
+    for (s64 c = 0; c < kernels.c; ++c) {
+        for (s64 r = 0; r < kernels.h; ++r) {
+            for (s64 s = 0; s < kernels.w; ++s) {
+                places.push_back(kernels.at(0, c, r, s));
+            }
+        }
+    }
+    return places;
+}
+
 // Where the pixels of a dense tensor's images lie in their first channel.
 inline Places pixel_places(const Sizes &sizes) {
     Places places;
     for (s64 n = 0; n < sizes.n; ++n) {
         for (s64 pixel = 0; pixel < sizes.h * sizes.w; ++pixel) {
-            places.push_back(n * sizes.c * sizes.h * sizes.w + pixel);
+            places.push_back(sizes.at(n, 0, 0, 0) + pixel * sizes.pixel_step());
         }
     }
     return places;
@@ -106,8 +127,8 @@ void forward(const Convolution &p, const Tensors<T> &t, f32 alpha, f32 beta, Pre
     const std::vector<f32> kernels(t.w, t.w + p.w.count());
     const Places patches = patch_places(images, p.y.n, p.x.c, p.y.h, p.y.w, p.stride);
     const Places in_patch = places_in_patch(images, p.w.c, p.w.h, p.w.w);
-    const Places of_kernel = multiples(p.w.n, patch), in_kernel = multiples(patch, 1);
-    const Places pixels = pixel_places(p.y), channels = multiples(p.y.c, p.y.h * p.y.w);
+    const Places of_kernel = multiples(p.w.n, patch), in_kernel = places_in_kernel(p.w);
+    const Places pixels = pixel_places(p.y), channels = multiples(p.y.c, p.y.channel_step());
     Product<f32>::compute<f32, T>(s64(pixels.size()), p.y.c, patch, alpha,
                                {images.elements.data(), patches.data(), in_patch.data()},
                                {kernels.data(), of_kernel.data(), in_kernel.data()}, beta,
@@ -118,19 +139,21 @@ void forward(const Convolution &p, const Tensors<T> &t, f32 alpha, f32 beta, Pre
 // around.
 template <class T>
 void gradient_of_images(const Convolution &p, const Tensors<T> &t, f32 alpha, f32 beta, Precision precision) {
-    const s64 margin[2] = {p.w.h - 1 - p.padding[0], p.w.w - 1 - p.padding[1]}, kernel = p.w.h * p.w.w;
+    const s64 margin[2] = {p.w.h - 1 - p.padding[0], p.w.w - 1 - p.padding[1]};
     const Planes outputs(t.y, p.y, p.x.h + p.w.h - 1, p.x.w + p.w.w - 1, margin, p.stride);
     const std::vector<f32> kernels(t.w, t.w + p.w.count());
     const Places patches = patch_places(outputs, p.x.n, p.y.c, p.x.h, p.x.w, NO_STEPS);
     const Places in_patch = places_in_patch(outputs, p.y.c, p.w.h, p.w.w);
     Places turned;
     for (s64 o = 0; o < p.w.n; ++o) {
-        for (s64 i = 0; i < kernel; ++i) {
-            turned.push_back(o * p.w.c * kernel + kernel - 1 - i);
+        for (s64 r = p.w.h - 1; r >= 0; --r) {
+            for (s64 s = p.w.w - 1; s >= 0; --s) {
+                turned.push_back(p.w.at(o, 0, r, s));
+            }
         }
     }
-    const Places of_channel = multiples(p.w.c, kernel);
-    const Places pixels = pixel_places(p.x), channels = multiples(p.x.c, p.x.h * p.x.w);
+    const Places of_channel = multiples(p.w.c, p.w.channel_step());
+    const Places pixels = pixel_places(p.x), channels = multiples(p.x.c, p.x.channel_step());
     Product<f32>::compute<f32, T>(s64(pixels.size()), p.x.c, s64(turned.size()), alpha,
                                {outputs.elements.data(), patches.data(), in_patch.data()},
                                {kernels.data(), of_channel.data(), turned.data()}, beta,
@@ -144,8 +167,8 @@ void gradient_of_kernels(const Convolution &p, const Tensors<T> &t, f32 alpha, f
     const std::vector<f32> outputs(t.y, t.y + p.y.count());
     const Places patches = patch_places(images, p.y.n, p.x.c, p.y.h, p.y.w, p.stride);
     const Places in_patch = places_in_patch(images, p.w.c, p.w.h, p.w.w);
-    const Places channels = multiples(p.y.c, p.y.h * p.y.w), pixels = pixel_places(p.y);
-    const Places of_kernel = multiples(p.w.n, patch), in_kernel = multiples(patch, 1);
+    const Places channels = multiples(p.y.c, p.y.channel_step()), pixels = pixel_places(p.y);
+    const Places of_kernel = multiples(p.w.n, patch), in_kernel = places_in_kernel(p.w);
     Product<f32>::compute<f32, T>(patch, p.w.n, s64(pixels.size()), alpha,
                                {images.elements.data(), in_patch.data(), patches.data()},
                                {outputs.data(), channels.data(), pixels.data()}, beta,

@@ -1,5 +1,5 @@
-// cuDNN: convolutions of two dimensions and their gradients, in f32 (also by TF32) and bf16, of dense tensors (NCHW)
-// without dilation and groups. What else the descriptors can say is refused.
+// cuDNN: convolutions of two dimensions and their gradients, in f32 (also by TF32) and bf16, of dense tensors (all NCHW
+// or all NHWC) without dilation and groups. What else the descriptors can say is refused.
 #include <cudnn.h>
 
 #include "checks.h"
@@ -85,6 +85,8 @@ cudnnStatus_t set_sizes(const char *call_name, Descriptor *descriptor, Kind kind
     return CUDNN_STATUS_SUCCESS;
 }
 
+bool is_emulated(cudnnTensorFormat_t format) { return format == CUDNN_TENSOR_NCHW || format == CUDNN_TENSOR_NHWC; }
+
 // ---- Problems: descriptors that fit one another.
 
 // The result of a conv, the gradient of its images, that of its kernels.
@@ -120,7 +122,11 @@ cudnnStatus_t problem_of(const char *call_name, Problem &problem, cudnnHandle_t 
         BAD("%s: kernels of %ld x %ld on padded images of %ld x %ld", call_name, w->sizes.h, w->sizes.w,
             x->sizes.h + 2 * padding[0], x->sizes.w + 2 * padding[1]);
     }
-    const Sizes expected{x->sizes.n, w->sizes.n, room_h / stride[0] + 1, room_w / stride[1] + 1};
+    const bool last = x->sizes.channels_last;
+    if (w->sizes.channels_last != last || y->sizes.channels_last != last) {
+        NOT_SUPPORTED("%s: x, w and y in differing formats are not emulated", call_name);
+    }
+    const Sizes expected{x->sizes.n, w->sizes.n, room_h / stride[0] + 1, room_w / stride[1] + 1, last};
     if (!(y->sizes == expected)) {
         BAD("%s: y is %ld x %ld x %ld x %ld and should be %ld x %ld x %ld x %ld", call_name, y->sizes.n, y->sizes.c,
             y->sizes.h, y->sizes.w, expected.n, expected.c, expected.h, expected.w);
@@ -264,10 +270,10 @@ cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t tensor) {
 
 cudnnStatus_t cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t tensor, cudnnTensorFormat_t format,
                                          cudnnDataType_t type, int n, int c, int h, int w) {
-    if (format != CUDNN_TENSOR_NCHW) {
+    if (!is_emulated(format)) {
         NOT_SUPPORTED("%s: format %d is not emulated", __func__, format);
     }
-    return set_sizes(__func__, tensor, Kind::TENSOR, type, {n, c, h, w});
+    return set_sizes(__func__, tensor, Kind::TENSOR, type, {n, c, h, w, format == CUDNN_TENSOR_NHWC});
 }
 
 cudnnStatus_t cudnnSetTensor4dDescriptorEx(cudnnTensorDescriptor_t, cudnnDataType_t, int, int, int, int, int, int, int,
@@ -283,10 +289,10 @@ cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t filter) {
 
 cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t filter, cudnnDataType_t type,
                                          cudnnTensorFormat_t format, int k, int c, int h, int w) {
-    if (format != CUDNN_TENSOR_NCHW) {
+    if (!is_emulated(format)) {
         NOT_SUPPORTED("%s: format %d is not emulated", __func__, format);
     }
-    return set_sizes(__func__, filter, Kind::FILTER, type, {k, c, h, w});
+    return set_sizes(__func__, filter, Kind::FILTER, type, {k, c, h, w, format == CUDNN_TENSOR_NHWC});
 }
 
 cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t *conv) { return create(conv); }

@@ -131,14 +131,15 @@ struct Descriptors {
     cudnnConvolutionDescriptor_t convolution;
     int height, width;
 
-    Descriptors(const Case &c, cudnnDataType_t type, cudnnMathType_t math) {
+    Descriptors(const Case &c, cudnnDataType_t type, cudnnMathType_t math,
+                cudnnTensorFormat_t format = CUDNN_TENSOR_NCHW) {
         height = (c.height + 2 * c.padding - c.kernel_height) / c.stride + 1;
         width = (c.width + 2 * c.padding - c.kernel_width) / c.stride + 1;
         int wrong = cudnnCreateTensorDescriptor(&x) | cudnnCreateTensorDescriptor(&y);
         wrong |= cudnnCreateFilterDescriptor(&w) | cudnnCreateConvolutionDescriptor(&convolution);
-        wrong |= cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NCHW, type, c.images, c.channels, c.height, c.width);
-        wrong |= cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NCHW, type, c.images, c.kernels, height, width);
-        wrong |= cudnnSetFilter4dDescriptor(w, type, CUDNN_TENSOR_NCHW, c.kernels, c.channels, c.kernel_height,
+        wrong |= cudnnSetTensor4dDescriptor(x, format, type, c.images, c.channels, c.height, c.width);
+        wrong |= cudnnSetTensor4dDescriptor(y, format, type, c.images, c.kernels, height, width);
+        wrong |= cudnnSetFilter4dDescriptor(w, type, format, c.kernels, c.channels, c.kernel_height,
                                             c.kernel_width);
         wrong |= cudnnSetConvolution2dDescriptor(convolution, c.padding, c.padding, c.stride, c.stride, 1, 1,
                                                  CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT);
@@ -184,9 +185,10 @@ static int convolve(const Descriptors &d, Direction direction, Array<T> &x, Arra
                                                   space.first, bytes, &beta, d.w, w.first);
 }
 
-template <class T> static void convolution(const Case &c, Direction direction, f32 beta, bool tf32) {
+template <class T> static void convolution(const Case &c, Direction direction, f32 beta, bool tf32, bool channels_last = false) {
     const auto type = std::is_same_v<T, bf16> ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    const Descriptors d(c, type, tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH);
+    const Descriptors d(c, type, tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH,
+                        channels_last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW);
     Array<T> x(size_t(c.images) * c.channels * c.height * c.width);
     Array<T> y(size_t(c.images) * c.kernels * d.height * d.width);
     Array<T> w(size_t(c.kernels) * c.channels * c.kernel_height * c.kernel_width);
@@ -198,14 +200,18 @@ template <class T> static void convolution(const Case &c, Direction direction, f
     }
     Expected expected(result.count);
     expected.keep(result, beta);
+    const auto at = [&](int n, int channel, int channels, int height, int y, int width, int x) {
+        return channels_last ? ((size_t(n) * height + y) * width + x) * channels + channel
+                             : ((size_t(n) * channels + channel) * height + y) * width + x;
+    };
     const auto each = [&](int n, int o, int i, int a, int b, int r, int s) {
         const int row = a * c.stride - c.padding + r, column = b * c.stride - c.padding + s;
         if (row < 0 || row >= c.height || column < 0 || column >= c.width) {
             return;
         }
-        const size_t in_x = ((size_t(n) * c.channels + i) * c.height + row) * c.width + column;
-        const size_t in_y = ((size_t(n) * c.kernels + o) * d.height + a) * d.width + b;
-        const size_t in_w = ((size_t(o) * c.channels + i) * c.kernel_height + r) * c.kernel_width + s;
+        const size_t in_x = at(n, i, c.channels, c.height, row, c.width, column);
+        const size_t in_y = at(n, o, c.kernels, d.height, a, d.width, b);
+        const size_t in_w = at(o, i, c.channels, c.kernel_height, r, c.kernel_width, s);
         switch (direction) {
             case FORWARD: return expected.add(in_y, 0.5 * f64(x[in_x]) * f64(w[in_w]));
             case DATA: return expected.add(in_x, 0.5 * f64(y[in_y]) * f64(w[in_w]));
@@ -224,8 +230,9 @@ template <class T> static void convolution(const Case &c, Direction direction, f
         }
     }
     char what[200];
-    snprintf(what, sizeof what, "convolution in %zu bytes, direction %d, beta %g, TF32 %d: "
+    snprintf(what, sizeof what, "convolution in %zu bytes, direction %d, beta %g, TF32 %d, channels last %d: "
              "%d x %d x %d x %d by %d of %d x %d, padding %d, stride %d", sizeof(T), direction, f64(beta), tf32,
+             channels_last,
              c.images, c.channels, c.height, c.width, c.kernels, c.kernel_height, c.kernel_width, c.padding, c.stride);
     expect(convolve(d, direction, x, w, y, beta) == CUDNN_STATUS_SUCCESS, what);
     compare(result, expected, tf32, what);
@@ -241,6 +248,8 @@ static void convolutions() {
             convolution<f32>(c, direction, 1, false);
             convolution<f32>(c, direction, 0, true);
             convolution<bf16>(c, direction, 0, false);
+            convolution<f32>(c, direction, 1, true, true);
+            convolution<bf16>(c, direction, 0, false, true);
         }
     }
 }
@@ -250,6 +259,7 @@ struct Mistake {
     bool in_place = false;
     int algorithm = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
     int width_of_y = 9;
+    cudnnTensorFormat_t format_of_y = CUDNN_TENSOR_NCHW;
 };
 
 static void wrong_convolutions() {
@@ -259,7 +269,7 @@ static void wrong_convolutions() {
         Array<f32> x(540), w(81), y(540);
         Array<u8> space(mistake.allocated_bytes);
         const f32 one = 1, nothing = 0;
-        cudnnSetTensor4dDescriptor(d.y, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, 2, 3, 10, mistake.width_of_y);
+        cudnnSetTensor4dDescriptor(d.y, mistake.format_of_y, CUDNN_DATA_FLOAT, 2, 3, 10, mistake.width_of_y);
         cudnnConvolutionForward(dnn, &one, d.x, x.first, d.w, w.first, d.convolution,
                                 cudnnConvolutionFwdAlgo_t(mistake.algorithm), space.first, mistake.workspace_bytes,
                                 &nothing, d.y, mistake.in_place ? x.first : y.first);
@@ -276,6 +286,7 @@ static void wrong_convolutions() {
     expect_said("y lies over x", with([](Mistake &m) { m.in_place = true; }));
     expect_said("algorithm 3 is not emulated", with([](Mistake &m) { m.algorithm = 3; }));
     expect_said("y is 2 x 3 x 10 x 10 and should be 2 x 3 x 10 x 9", with([](Mistake &m) { m.width_of_y = 10; }));
+    expect_said("in differing formats", with([](Mistake &m) { m.format_of_y = CUDNN_TENSOR_NHWC; }));
     expect_said("more than 2^31 - 1 elements", [] {
         cudnnTensorDescriptor_t tensor;
         cudnnCreateTensorDescriptor(&tensor);
