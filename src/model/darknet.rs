@@ -1,10 +1,10 @@
 //! DarkNet-53 without its classifier.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::DarknetConfig;
-use crate::nn::ops::in_bf16;
+use crate::nn::ops::{for_tensor_cores, in_planes};
 use crate::nn::{ConvUnit, Pass};
 
 /// Squeeze to half the channels, expand again.
@@ -60,7 +60,8 @@ impl Module {
     }
 }
 
-/// Outputs of the last three stages.
+/// Outputs of the last three stages; in evaluation in bf16 and with channels last, where these were wanted
+/// ([`for_tensor_cores`]).
 #[derive(Clone, Debug)]
 pub struct Levels {
     /// `[B, widths[3], H / 8, W / 8]` at the full size's strides.
@@ -100,22 +101,32 @@ impl Darknet {
 
     /// Images `[B, 3, H, W]`, RGB 0..255 (quirk 1), which bf16 holds exactly where a pass wants it.
     pub fn forward(&self, images: &Tensor, pass: &Pass) -> Result<Levels> {
+        let mut x = if pass.is_constant(self.frozen > 0) {
+            for_tensor_cores(images, pass.is_bf16(self.frozen > 0))?
+        } else {
+            images.clone()
+        };
         let mut outputs = Vec::with_capacity(3);
-        let in_bf16_up_to = if pass.is_bf16() { self.frozen } else { 0 };
-        let mut x = images.clone();
         for (i, module) in self.modules.iter().enumerate() {
-            x = if i < in_bf16_up_to {
-                module.forward_bf16(&in_bf16(&x)?, pass)?
+            let frozen = i < self.frozen;
+            x = if pass.is_bf16(frozen) {
+                module.forward_bf16(&x, pass)?
+            } else if pass.is_constant(frozen) {
+                module.forward(&x, pass)?
             } else {
-                module.forward(&x.to_dtype(DType::F32)?, pass)?
+                module.forward(&in_planes(&x)?, pass)?
             };
             if matches!(i, 6 | 8) {
-                outputs.push(x.to_dtype(DType::F32)?);
+                outputs.push(x.clone());
             }
         }
-        let x = x.to_dtype(DType::F32)?;
-        let [low, middle] = &outputs[..] else { candle_core::bail!("DarkNet has 14 modules") };
-        let levels = Levels { low: low.clone(), middle: middle.clone(), top: x };
+        outputs.push(x);
+        // What follows is trained.
+        if pass.is_training() {
+            outputs = outputs.iter().map(in_planes).collect::<Result<_>>()?;
+        }
+        let [low, middle, top] = <[Tensor; 3]>::try_from(outputs).expect("DarkNet has 14 modules");
+        let levels = Levels { low, middle, top };
         pass.watch(|| "level0".into(), &levels.low);
         pass.watch(|| "level1".into(), &levels.middle);
         pass.watch(|| "level2".into(), &levels.top);

@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::darknet::Levels;
 use crate::config::DarknetConfig;
+use crate::nn::ops::{average_pool, in_bf16, joined};
 use crate::nn::{ConvUnit, Pass};
 
 /// Everything of the fusion that doesn't need the words. The product of both tanh is taken by the
@@ -36,14 +37,15 @@ impl Fusion {
 
     /// -> the fused map before its tanh, `[B, widths[5], h, w]`.
     pub fn forward(&self, levels: &Levels, pass: &Pass) -> Result<Tensor> {
-        let low = self.low_to_middle.forward(&pool(&levels.low, self.pool_low)?, pass)?;
-        let middle = Tensor::cat(&[&low, &levels.middle], 1)?;
-        let middle = self.middle_to_top.forward(&pool(&middle, self.pool_middle)?, pass)?;
-        let x = Tensor::cat(&[&middle, &levels.top], 1)?;
-        self.top[1].forward(&self.top[0].forward(&x, pass)?, pass)
+        let bf16 = pass.is_bf16(false);
+        let unit = |unit: &ConvUnit, x: &Tensor| match bf16 {
+            true => unit.forward_bf16(None, &in_bf16(x)?, pass),
+            false => unit.forward(x, pass),
+        };
+        let low = unit(&self.low_to_middle, &average_pool(&levels.low, self.pool_low)?)?;
+        let middle = joined(&low, &levels.middle)?;
+        let middle = unit(&self.middle_to_top, &average_pool(&middle, self.pool_middle)?)?;
+        let x = unit(&self.top[0], &joined(&middle, &levels.top)?)?;
+        unit(&self.top[1], &x)
     }
-}
-
-fn pool(x: &Tensor, size: usize) -> Result<Tensor> {
-    if size == 1 { Ok(x.clone()) } else { x.avg_pool2d(size) }
 }

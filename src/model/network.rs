@@ -17,7 +17,7 @@ use super::quantise::Sequence;
 use super::transformer::{Decoded, Decoder, Encoder, Source};
 use super::{Inputs, ModelError, Targets};
 use crate::config::{ModelConfig, Task};
-use crate::nn::ops::{linear, modulate, transposed};
+use crate::nn::ops::{linear, modulate, positions};
 use crate::nn::{GroupNorm, Linear, Parameters, Pass, init, lookup, table};
 
 /// What an image gives before any words are read; many expressions can share it.
@@ -177,7 +177,7 @@ impl Network {
         }
         let fused = self.fusion.forward(&self.darknet.forward(images, pass)?, pass)?;
         let (_, _, h, w) = fused.dims4()?;
-        let cells = transposed(&fused.flatten_from(2)?)?;
+        let cells = positions(&fused)?;
         Ok(Visual { cells, grid: Grid::new(h, w, (height, width), image_hw) })
     }
 

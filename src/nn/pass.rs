@@ -39,13 +39,19 @@ impl Pass {
         self.joint
     }
 
-    /// What is frozen of the backbone runs in bf16 (on the CPU: rounded to it).
+    /// Convolutions of images run in bf16 (on the CPU: rounded to it), in training those that are frozen.
     pub fn in_bf16(self, bf16: bool) -> Self {
         Self { bf16, ..self }
     }
 
-    pub fn is_bf16(&self) -> bool {
-        self.bf16
+    /// Whether a layer runs in bf16.
+    pub fn is_bf16(&self, frozen: bool) -> bool {
+        self.bf16 && self.is_constant(frozen)
+    }
+
+    /// Whether nothing of a layer is trained in this pass.
+    pub fn is_constant(&self, frozen: bool) -> bool {
+        frozen || !self.is_training()
     }
 
     /// Keeps the activations that modules report.

@@ -4,8 +4,8 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::nn::ops::{
-    BatchNormed, Ending, Rule, batch_norm_train, conv2d, conv2d_finished, folded, in_bf16, keep_running,
-    scale_shift,
+    BatchNormed, Ending, Rule, batch_norm_train, conv2d, conv2d_bf16, conv2d_finished, folded, in_bf16,
+    keep_running, scale_shift,
 };
 use crate::nn::{Pass, init};
 
@@ -78,7 +78,7 @@ impl ConvUnit {
     /// is added to the rounded result, and the sum rounded.
     pub fn forward_bf16(&self, residual: Option<&Tensor>, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         let padding = self.kernel.dim(2)? / 2;
-        let x = in_bf16(&conv2d(x, &in_bf16(&self.kernel)?, self.stride, padding)?)?;
+        let x = in_bf16(&conv2d_bf16(x, &self.kernel, self.stride, padding)?)?;
         if x.dtype() == DType::BF16 {
             return self.normalise(&x, residual, pass);
         }

@@ -17,22 +17,63 @@ mod winograd;
 #[cfg(feature = "cudnn")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+#[cfg(feature = "cudnn")]
+use candle_core::{DType, cuda_backend::gemm_reduced_precision_f32};
 
 use self::finish::Finishing;
 use self::im2col::Geometry;
 use self::product::{Kernels, Needed};
 use self::tiling::TileSize;
 use super::batch_norm::scale_shift;
+use super::bf16::in_bf16;
+use super::channels_last::pixels;
+#[cfg(feature = "cudnn")]
+use super::channels_last::{for_tensor_cores, from_pixels};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
 /// `x` `[n, c, h, w]` convolved with `w` `[o, c, kh, kw]`, zero padding on all four sides, giving
 /// `[n, o, h', w']` with `h' = (h + 2 padding - kh) / stride + 1`. Winograd's tiles are small here: through
 /// the batch statistics of many layers the rounding of larger ones grows to some 2e-4 of the gradients.
 pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if let Some(pixels) = pixels(x).filter(|_| !x.track_op() && !w.track_op() && cudnn::applies(x)) {
+        return convolve_pixels(&pixels, x, w, Conv2d { stride, padding });
+    }
     if !(is_ours(x) && is_ours(w)) {
         return x.conv2d(w, padding, stride, 1, 1);
     }
     x.contiguous()?.apply_op2(&w.contiguous()?, Conv2d { stride, padding })
+}
+
+/// As [`conv2d`], of images in bf16 ([`in_bf16`]) and of kernels in f32, which are rounded to it.
+pub fn conv2d_bf16(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    // Those whose channels lie last turn the kernels around, too, and round them in passing.
+    if pixels(x).is_some() { conv2d(x, w, stride, padding) } else { conv2d(x, &in_bf16(w)?, stride, padding) }
+}
+
+/// Whether images or kernels are faster with channels last ([`for_tensor_cores`]).
+#[cfg(feature = "cudnn")]
+pub fn prefers_channels_last(x: &Tensor, bf16: bool) -> bool {
+    let tensor_cores = bf16 || (x.dtype() == DType::F32 && gemm_reduced_precision_f32());
+    cudnn::applies(x) && !x.track_op() && tensor_cores
+}
+
+/// `pixels` `[n, h, w, c]` of the images `x`, and kernels in the type of these or in f32.
+#[cfg(feature = "cudnn")]
+fn convolve_pixels(pixels: &Tensor, x: &Tensor, w: &Tensor, conv: Conv2d) -> Result<Tensor> {
+    let kernels = for_tensor_cores(w, x.dtype() == DType::BF16)?.permute((0, 2, 3, 1))?.contiguous()?;
+    match cudnn::convolve_pixels(&conv, (pixels, x.shape()), (&kernels, w.shape()))? {
+        Some(y) => from_pixels(&y),
+        None => convolve_turned_around(x, w, conv),
+    }
+}
+
+/// The same where cuDNN has no way with channels last.
+#[cfg(feature = "cudnn")]
+fn convolve_turned_around(x: &Tensor, w: &Tensor, Conv2d { stride, padding }: Conv2d) -> Result<Tensor> {
+    let bf16 = x.dtype() == DType::BF16;
+    let w = if bf16 { in_bf16(w)? } else { w.clone() };
+    for_tensor_cores(&conv2d(&x.contiguous()?, &w, stride, padding)?, bf16)
 }
 
 /// Whether [`Conv2d`] has a way for such tensors; others are convolved by candle.

@@ -9,8 +9,10 @@ use candle_core::{
 use half::bf16;
 
 use super::channels::{Sizes, are_for_kernels, demand_like};
+use super::channels_last;
 use super::launch::{Operand, blocks, demand, launch, made, on_cuda, over, room, size, view, views};
 use crate::nn::ops::BatchNormed;
+use crate::nn::ops::channels_last::{from_pixels, pixels};
 
 /// Whether [`batch_norm`] does for `x`, the weight and the bias: in bf16 it has no gradient.
 pub fn normalises(all: [&Tensor; 3]) -> bool {
@@ -55,7 +57,8 @@ fn plane_moments<T: WithDType + CudaDType + DeviceRepr>(
     Ok(CudaStorage::wrap_cuda_slice(moments, device.clone()))
 }
 
-/// As [`crate::nn::ops::batch_norm_train`], with the statistics of this process; 1 is no activation.
+/// As [`crate::nn::ops::batch_norm_train`], with the statistics of this process; 1 is no activation. Where channels lie
+/// last and there are no gradients they do so in the result.
 pub fn batch_norm(
     [x, weight, bias]: [&Tensor; 3],
     residual: Option<&Tensor>,
@@ -63,10 +66,17 @@ pub fn batch_norm(
     slope: f32,
 ) -> Result<BatchNormed> {
     demand_like(x, residual)?;
+    let tracked = [x, weight, bias].into_iter().chain(residual).any(|tensor| tensor.track_op());
+    if let Some(pixels) = pixels(x).filter(|_| !tracked) {
+        let residual = residual.map(|residual| residual.permute((0, 2, 3, 1))).transpose()?;
+        let mut normed = channels_last::batch_norm([&pixels, weight, bias], residual.as_ref(), eps, slope)?;
+        normed.output = from_pixels(&normed.output)?;
+        return Ok(normed);
+    }
     let statistics = statistics(x, eps)?;
     let (mean, variance) = (statistics.get(0)?, statistics.get(1)?);
     // In the graph it is a sum of its own.
-    let added = residual.filter(|residual| ![x, weight, bias, residual].iter().any(|t| t.track_op()));
+    let added = residual.filter(|_| !tracked);
     let residual_inside = added.map(|residual| residual.contiguous()).transpose()?;
     let op = Normalise { statistics, slope, residual: residual_inside };
     let mut output = x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;

@@ -6,7 +6,9 @@ use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig};
 use candle_core::{CudaStorage, DType, Layout, Result, Tensor, WithDType, bail};
 use half::bf16;
 
+use super::channels_last;
 use super::launch::{Operand, THREADS, blocks, launch, made, over, room, size, view, views};
+use crate::nn::ops::channels_last::{from_pixels, pixels};
 
 /// `[images, channels, plane]`
 #[derive(Clone, Copy)]
@@ -64,8 +66,13 @@ pub fn are_for_kernels([x, weight, bias]: [&Tensor; 3]) -> bool {
 }
 
 /// `leaky(scale x + shift) + residual` with `scale` and `shift` `[c]` in f32 for `x` `[n, c, ...]` in f32 or bf16, of
-/// which type residual and result are, too; computed in f32, without gradient.
+/// which type residual and result are, too; computed in f32, without gradient. Where channels lie last they do so in
+/// the result.
 pub fn scale_shift([x, scale, shift]: [&Tensor; 3], residual: Option<&Tensor>, slope: f32) -> Result<Tensor> {
+    if let Some(pixels) = pixels(x) {
+        let residual = residual.map(|residual| residual.permute((0, 2, 3, 1))).transpose()?;
+        return from_pixels(&channels_last::scale_shift([&pixels, scale, shift], residual.as_ref(), slope)?);
+    }
     let added = demand_like(x, residual)?;
     made([x, scale, shift, residual.unwrap_or(x)], x.shape(), |all| match x.dtype() {
         DType::F32 => scaled_shifted::<f32>("scale_shift_f32", all, added, slope),

@@ -15,6 +15,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/common.cu"),
     include_str!("kernels/pointwise.cu"),
     include_str!("kernels/channels.cu"),
+    include_str!("kernels/channels_last.cu"),
     include_str!("kernels/rows.cu"),
     include_str!("kernels/recurrent.cu"),
     include_str!("kernels/point_bias.cu"),

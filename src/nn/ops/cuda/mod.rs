@@ -4,6 +4,7 @@
 mod attention;
 mod batch_norm;
 mod channels;
+mod channels_last;
 mod dropout;
 mod gru;
 mod launch;
@@ -19,6 +20,7 @@ pub use self::attention::{
 };
 pub use self::batch_norm::{batch_norm, normalises};
 pub use self::channels::{folded, scale_shift, scales_and_shifts};
+pub use self::channels_last::{average_pool, turned};
 pub use self::dropout::dropout;
 pub use self::gru::{recurrence, recurrence_gradients};
 #[cfg(feature = "cudnn")]

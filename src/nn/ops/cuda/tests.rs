@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::super::testing::{assert_close, random, values};
 use super::launch::ptx;
 use crate::nn::ops;
+use crate::nn::ops::channels_last::{from_pixels, pixels};
 use crate::random::Stream;
 
 /// NVRTC needs no GPU.
@@ -114,6 +115,50 @@ fn batch_norm_of_frozen_layers() -> Result<()> {
                 ] {
                     assert_close(found, &values(expected), tolerance);
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is done with images whose channels lie last is what is done with others.
+#[test]
+#[ignore = "needs a GPU"]
+fn channels_last() -> Result<()> {
+    let gpu = gpu()?;
+    // Channels one by one and four at once, within a block and in several, rows of one part and of several.
+    for shape in [[2, 5, 6, 8], [2, 3, 40, 50], [3, 40, 6, 4], [1, 264, 10, 14], [2, 8, 300, 120]] {
+        let [n, c, h, w] = shape;
+        let x = (random("x", shape.to_vec())? + 10.0)?;
+        let [weight, bias] = [random("w", c)?.to_device(&gpu)?, random("b", c)?.to_device(&gpu)?];
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 0.0)] {
+            let planes = x.to_device(&gpu)?.to_dtype(dtype)?;
+            let turned = super::turned(&planes.reshape((n, c, h * w))?, dtype)?;
+            let last = from_pixels(&turned.reshape((n, h, w, c))?)?;
+            assert!(pixels(&last).is_some());
+            assert_close(&ops::in_planes(&last)?, &values(&planes), 0.0);
+            assert_close(&ops::positions(&last)?, &values(&ops::positions(&planes)?), 0.0);
+            for side in [1, 2] {
+                let [found, expected] = [&last, &planes].map(|x| ops::average_pool(x, side));
+                assert_close(&found?, &values(&expected?), tolerance);
+            }
+            let [found, expected] = [&last, &planes].map(|x| ops::joined(x, &(x * 2.0)?));
+            assert_close(&found?, &values(&expected?), 0.0);
+            for added in [false, true] {
+                let scaled = |x: &Tensor| ops::scale_shift(x, &weight, &bias, Some(0.1), added.then_some(x));
+                let y = scaled(&last)?;
+                assert!(pixels(&y).is_some() && y.dtype() == dtype);
+                assert_close(&y, &values(&scaled(&planes)?), tolerance);
+                let normed = |x: &Tensor| {
+                    ops::batch_norm_train(x, &weight, &bias, leaky(Some(0.1)), added.then_some(x))
+                };
+                let (found, expected) = (normed(&last)?, normed(&planes)?);
+                assert!(pixels(&found.output).is_some());
+                // A scale that differs in the last bit rounds another way in places.
+                let step = if dtype == DType::BF16 { 1e-2 } else { 1e-5 };
+                assert_close(&found.output, &values(&expected.output), step);
+                assert_close(&found.mean, &values(&expected.mean), 1e-6);
+                assert_close(&found.variance, &values(&expected.variance), 1e-5);
             }
         }
     }

@@ -10,11 +10,11 @@ use candle_core::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionMode_t, cudnnMathType_t, cudnnTensorFormat_t,
 };
 use candle_core::cuda_backend::cudarc::cudnn::{
-    ConvDescriptor, Cudnn, CudnnDataType, FilterDescriptor, TensorDescriptor,
+    ConvDescriptor, ConvForward, Cudnn, CudnnDataType, FilterDescriptor, TensorDescriptor,
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr};
 use candle_core::cuda_backend::{CudaDType, DeviceId, gemm_reduced_precision_f32};
-use candle_core::{CudaDevice, DType, Result, WithDType};
+use candle_core::{CudaDevice, DType, Error, Result, WithDType};
 use half::bf16;
 
 use super::super::im2col::Geometry;
@@ -50,6 +50,15 @@ impl Element for bf16 {
     }
 }
 
+/// Where the channels of images and kernels lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// `[n, c, h, w]`
+    ChannelsFirst,
+    /// `[n, h, w, c]`, which tensor cores read; computed forward only.
+    ChannelsLast,
+}
+
 /// What cuDNN's choice of an algorithm depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
@@ -58,6 +67,7 @@ pub struct Problem {
     /// Channels of the output.
     pub o: usize,
     pub g: Geometry,
+    pub order: Order,
     pub dtype: DType,
     pub math: cudnnMathType_t,
 }
@@ -65,8 +75,8 @@ pub struct Problem {
 /// Bytes of workspace above which the fallback is taken instead of what cuDNN would choose.
 const MOST_WORKSPACE: usize = 1 << 30;
 
-/// The algorithms of problems met before, and their bytes of workspace.
-pub struct Plans<A>(HashMap<Problem, (A, usize)>);
+/// The algorithms of problems met before, and their bytes of workspace; the error where there is none.
+pub struct Plans<A>(HashMap<Problem, std::result::Result<(A, usize), String>>);
 
 impl<A> Default for Plans<A> {
     fn default() -> Self {
@@ -83,19 +93,19 @@ impl<A: Copy + PartialEq> Plans<A> {
         (fallback, avoided): (A, &[A]),
         workspace: impl Fn(A) -> Result<usize>,
     ) -> Result<(A, usize)> {
-        if let Some(&plan) = self.0.get(&problem) {
-            return Ok(plan);
+        if let Some(plan) = self.0.get(&problem) {
+            return plan.clone().map_err(Error::Msg);
         }
         let fitting = choice().filter(|choice| !avoided.contains(choice)).and_then(|choice| {
             let bytes = workspace(choice).ok().filter(|&bytes| bytes <= MOST_WORKSPACE)?;
             Some((choice, bytes))
         });
         let plan = match fitting {
-            Some(plan) => plan,
-            None => (fallback, workspace(fallback)?),
+            Some(plan) => Ok(plan),
+            None => workspace(fallback).map(|bytes| (fallback, bytes)),
         };
-        self.0.insert(problem, plan);
-        Ok(plan)
+        self.0.insert(problem, plan.as_ref().copied().map_err(Error::to_string));
+        plan
     }
 }
 
@@ -105,6 +115,20 @@ pub struct Library {
     pub forward: Plans<cudnnConvolutionFwdAlgo_t>,
     pub images: Plans<cudnnConvolutionBwdDataAlgo_t>,
     pub kernels: Plans<cudnnConvolutionBwdFilterAlgo_t>,
+}
+
+impl Library {
+    /// The algorithm of a convolution, and its bytes of workspace.
+    pub fn plan_forward<T: Element>(
+        &mut self,
+        (problem, descriptors): (Problem, &Descriptors<T>),
+    ) -> Result<(cudnnConvolutionFwdAlgo_t, usize)> {
+        const IMPLICIT: cudnnConvolutionFwdAlgo_t =
+            cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+        let conv = descriptors.forward();
+        let bytes = |algorithm| Ok(conv.get_workspace_size(algorithm)?);
+        self.forward.plan(problem, || conv.pick_algorithm().ok(), (IMPLICIT, &[]), bytes)
+    }
 }
 
 thread_local! {
@@ -134,8 +158,11 @@ pub struct Descriptors<T> {
 }
 
 impl<T: Element> Descriptors<T> {
-    pub fn new(cudnn: &Arc<Cudnn>, Problem { n, o, g, math, .. }: Problem) -> Result<Self> {
-        let dense = cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
+    pub fn new(cudnn: &Arc<Cudnn>, Problem { n, o, g, order, math, .. }: Problem) -> Result<Self> {
+        let dense = match order {
+            Order::ChannelsFirst => cudnnTensorFormat_t::CUDNN_TENSOR_NCHW,
+            Order::ChannelsLast => cudnnTensorFormat_t::CUDNN_TENSOR_NHWC,
+        };
         let both = |size: usize| [int(size), int(size)];
         let ([kh, kw], mode) = (g.kernel, cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION);
         let mut conv = cudnn.create_conv2d(both(g.padding), both(g.stride), [1, 1], mode)?;
@@ -146,6 +173,10 @@ impl<T: Element> Descriptors<T> {
             w: cudnn.create_4d_filter(dense, [o, g.channels, kh, kw].map(int))?,
             y: cudnn.create_4d_tensor(dense, [n, o, g.out_height, g.out_width].map(int))?,
         })
+    }
+
+    pub fn forward(&self) -> ConvForward<'_, T, f32, T> {
+        ConvForward { conv: &self.conv, x: &self.x, w: &self.w, y: &self.y }
     }
 }
 

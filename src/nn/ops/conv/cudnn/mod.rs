@@ -11,16 +11,16 @@ use std::ops::Range;
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cudnn::sys::{
-    cudnnConvolutionBwdDataAlgo_t, cudnnConvolutionBwdFilterAlgo_t, cudnnConvolutionFwdAlgo_t,
+    cudnnConvolutionBwdDataAlgo_t, cudnnConvolutionBwdFilterAlgo_t,
 };
-use candle_core::cuda_backend::cudarc::cudnn::{ConvBackwardData, ConvBackwardFilter, ConvForward};
+use candle_core::cuda_backend::cudarc::cudnn::{ConvBackwardData, ConvBackwardFilter};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{
-    CpuStorage, CudaDevice, CudaStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CudaDevice, CudaStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail,
 };
 use half::bf16;
 
-use self::library::{Descriptors, Element, Library, Problem, with_library, workspace};
+use self::library::{Descriptors, Element, Library, Order, Problem, with_library, workspace};
 use super::super::cuda::view;
 use super::im2col::Geometry;
 use super::{Conv2d, geometry};
@@ -36,9 +36,29 @@ pub fn forward(
     x: (&CudaStorage, &Layout),
     w: (&CudaStorage, &Layout),
 ) -> Result<(CudaStorage, Shape)> {
-    let batch = Batch::of(conv, x.1.shape(), w.1.shape())?;
+    let batch = Batch::of(conv, x.1.shape(), w.1.shape(), Order::ChannelsFirst)?;
     let shape = (batch.n, batch.o, batch.g.out_height, batch.g.out_width).into();
     Ok((batch.run(Direction::Forward, x, w)?, shape))
+}
+
+/// The convolution `[n, h', w', o]`, without gradient, of images and kernels with channels last, whose shapes with
+/// channels first are given; none where cuDNN has no way to do it.
+pub fn convolve_pixels(
+    conv: &Conv2d,
+    (x, images): (&Tensor, &Shape),
+    (w, kernels): (&Tensor, &Shape),
+) -> Result<Option<Tensor>> {
+    let batch = Batch::of(conv, images, kernels, Order::ChannelsLast)?;
+    let Device::Cuda(device) = x.device() else { bail!("cuDNN has no tensors on the CPU") };
+    let fits = match x.dtype() {
+        DType::BF16 => batch.fits::<bf16>(device)?,
+        _ => batch.fits::<f32>(device)?,
+    };
+    if !fits {
+        return Ok(None);
+    }
+    let shape = Shape::from((batch.n, batch.g.out_height, batch.g.out_width, batch.o));
+    x.apply_op2_no_bwd(w, &Piecewise { batch, direction: Direction::Forward, shape }).map(Some)
 }
 
 /// The gradients of the images and of the kernels, of those that are tracked.
@@ -49,8 +69,9 @@ pub fn backward(
     grad: &Tensor,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (x, w, grad) = (x.contiguous()?, w.contiguous()?, grad.contiguous()?);
-    let gradient = |direction, of: &Tensor| -> Result<Gradient> {
-        Ok(Gradient { batch: Batch::of(conv, x.shape(), w.shape())?, direction, shape: of.shape().clone() })
+    let gradient = |direction, of: &Tensor| -> Result<Piecewise> {
+        let batch = Batch::of(conv, x.shape(), w.shape(), Order::ChannelsFirst)?;
+        Ok(Piecewise { batch, direction, shape: of.shape().clone() })
     };
     let dx =
         x.track_op().then(|| w.apply_op2_no_bwd(&grad, &gradient(Direction::ToImages, &x)?)).transpose()?;
@@ -70,16 +91,17 @@ enum Direction {
     ToKernels,
 }
 
-struct Gradient {
+/// A computation without gradient.
+struct Piecewise {
     batch: Batch,
     direction: Direction,
     /// Of the result.
     shape: Shape,
 }
 
-impl CustomOp2 for Gradient {
+impl CustomOp2 for Piecewise {
     fn name(&self) -> &'static str {
-        "conv2d gradient"
+        "conv2d by cuDNN"
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -105,12 +127,24 @@ struct Batch {
     n: usize,
     o: usize,
     g: Geometry,
+    order: Order,
 }
 
 impl Batch {
-    fn of(conv: &Conv2d, x: &Shape, w: &Shape) -> Result<Self> {
+    /// Of images and kernels whose shapes with channels first are given.
+    fn of(conv: &Conv2d, x: &Shape, w: &Shape, order: Order) -> Result<Self> {
         let (n, g, o) = geometry(x, w, conv.stride, conv.padding)?;
-        Ok(Self { n, o, g })
+        Ok(Self { n, o, g, order })
+    }
+
+    /// Whether cuDNN has a way.
+    fn fits<T: Element>(&self, device: &CudaDevice) -> Result<bool> {
+        let mut fits = true;
+        self.in_pieces::<T>(device, |library, piece, _| {
+            fits &= library.plan_forward(piece).is_ok();
+            Ok(())
+        })?;
+        Ok(fits)
     }
 
     fn run(
@@ -166,7 +200,7 @@ impl Batch {
         let sizes = self.sizes();
         for images in pieces(self.n, sizes[0].max(sizes[1])) {
             let (n, dtype, math) = (images.len(), T::DTYPE, T::math());
-            let problem = Problem { n, o: self.o, g: self.g, dtype, math };
+            let problem = Problem { n, o: self.o, g: self.g, order: self.order, dtype, math };
             let places = sizes.map(|size| images.start * size..images.end * size);
             with_library(device, |library| {
                 let descriptors = Descriptors::new(&library.cudnn, problem)?;
@@ -182,14 +216,11 @@ impl Batch {
         x: &CudaView<T>,
         w: &CudaView<T>,
     ) -> Result<CudaSlice<T>> {
-        use cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM as IMPLICIT;
         // SAFETY: with beta 0 the pieces write all of it and read nothing.
         let mut y = unsafe { device.alloc::<T>(self.n * self.sizes()[1]) }?;
-        self.in_pieces(device, |library, (problem, d), [of_x, of_y]| {
-            let conv = ConvForward { conv: &d.conv, x: &d.x, w: &d.w, y: &d.y };
-            let bytes = |algorithm| Ok(conv.get_workspace_size(algorithm)?);
-            let choice = || conv.pick_algorithm().ok();
-            let (algorithm, bytes) = library.forward.plan(problem, choice, (IMPLICIT, &[]), bytes)?;
+        self.in_pieces(device, |library, piece, [of_x, of_y]| {
+            let (algorithm, bytes) = library.plan_forward(piece)?;
+            let conv = piece.1.forward();
             let (mut scratch, x, mut y) = (workspace(device, bytes)?, x.slice(of_x), y.slice_mut(of_y));
             // SAFETY: the views have the sizes and the type of the descriptors.
             unsafe { conv.launch(algorithm, scratch.as_mut(), (T::WHOLE, T::NOTHING), &x, w, &mut y) }?;

@@ -3,8 +3,9 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+use super::super::super::channels_last::{for_tensor_cores, in_planes, pixels};
 use super::super::super::testing::{assert_close, random, values};
-use super::super::conv2d;
+use super::super::{Conv2d, conv2d, conv2d_bf16, convolve_turned_around};
 use super::{MOST_NUMBERS, pieces};
 
 /// (images, channels, height, width, out channels, kernel, stride, padding)
@@ -58,5 +59,42 @@ fn the_same_every_time() -> Result<()> {
     for (first, second) in first?.iter().zip(&second?) {
         assert_eq!(values(first), values(second));
     }
+    Ok(())
+}
+
+/// With channels last, in bf16 and in TF32, values are those of channels first, and so is their order.
+#[test]
+#[ignore = "needs a GPU"]
+fn channels_last() -> Result<()> {
+    let gpu = Device::new_cuda(0)?;
+    for [n, c, h, w, o, k, stride, padding] in CASES {
+        let [x, kernels] =
+            [random("x", (n, c, h, w))?, random("w", (o, c, k, k))?].map(|t| t.to_device(&gpu));
+        let (x, kernels) = (x?, kernels?);
+        let expected = values(&conv2d(&x, &kernels, stride, padding)?);
+        let rounded = for_tensor_cores(&x, true)?;
+        let y = conv2d_bf16(&rounded, &kernels, stride, padding)?;
+        assert!(pixels(&rounded).is_some() && pixels(&y).is_some() && y.dtype() == DType::BF16);
+        assert_close(&y, &expected, 2e-2);
+        // Trained kernels have their gradient, of images plane by plane.
+        let trained = Var::from_tensor(&kernels)?;
+        let y = conv2d(&in_planes(&rounded)?, &trained, stride, padding)?;
+        assert!(y.is_contiguous() && y.sum_all()?.backward()?.get(&trained).is_some());
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn channels_last_where_cudnn_cannot() -> Result<()> {
+    let gpu = Device::new_cuda(0)?;
+    let [x, kernels] = [random("x", (2, 3, 8, 9))?, random("w", (5, 3, 3, 3))?].map(|t| t.to_device(&gpu));
+    let (x, kernels) = (for_tensor_cores(&x?, true)?, kernels?);
+    let [done, turned_around] = [
+        conv2d_bf16(&x, &kernels, 2, 1)?,
+        convolve_turned_around(&x, &kernels, Conv2d { stride: 2, padding: 1 })?,
+    ];
+    assert!(pixels(&turned_around).is_some());
+    assert_close(&turned_around, &values(&done), 1e-2);
     Ok(())
 }
