@@ -42,6 +42,7 @@ __device__ void moments_last(u32 rows, u32 channels, u32 part, const T *x, float
     if (line < lines && channel < channels) {
         // Distances from the first row, so that nothing cancels where the mean is large.
         const Pack<T, N> origin = packed<N>(x, (u64)first * channels + channel);
+#pragma unroll 4
         for (u32 row = first + line; row < end; row += lines) {
             const Pack<T, N> values = packed<N>(x, (u64)row * channels + channel);
             for (int k = 0; k < N; ++k) {
