@@ -6,6 +6,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use partial_res::config::{Config, DataConfig, Transform};
 use partial_res::data::{Annotations, Batch, Dataset, INSTANCES, Plan, Preparation, Visit};
+use partial_res::nn::Arithmetic;
 use partial_res::pseudo::{
     Asked, Candidate, Criterion, Header, Judge, Masks, Method, PickOptions, Prediction, Predictions,
     SampleOptions, pick, sample, sha256,
@@ -98,6 +99,7 @@ fn predictions(all: &Annotations) -> Predictions {
         method: Method::Greedy,
         expressions: Asked::First,
         batch_size: 1,
+        arithmetic: Arithmetic::F32,
         preparation: String::new(),
     };
     Predictions { path: Path::new("predictions").into(), header, referents: predicted.collect() }

@@ -9,6 +9,7 @@ use partial_res::checkpoint::{Checkpoint, Snapshot, TrainState};
 use partial_res::config::Config;
 use partial_res::data::{Annotations, ImageId};
 use partial_res::mask::Rle;
+use partial_res::nn::Arithmetic;
 use partial_res::pseudo::{Asked, Candidate, Header, Method, Prediction, Predictions, SampleOptions, sample};
 use partial_res::report::{Protocol, ResultRow, Weights, append_results, read_results};
 use partial_res::text::{Vocabulary, WordVectors};
@@ -179,6 +180,7 @@ proptest! {
             expressions: Asked::All,
             batch_size: 7,
             preparation: String::new(),
+            arithmetic: if all.len() == 1 { Arithmetic::Bf16 } else { Arithmetic::F32 },
         };
         let referents: Vec<Prediction> = all
             .into_iter()

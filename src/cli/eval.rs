@@ -13,7 +13,9 @@ use partial_res::eval::{
 use partial_res::parallel::world;
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, Labeller, changed, check_alike, open_checkpoint, warn_of_unknown_words};
+use super::shared::{
+    ArithmeticArgs, DeviceArgs, Labeller, changed, check_alike, open_checkpoint, warn_of_unknown_words,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -69,6 +71,8 @@ pub struct EvalArgs {
     #[arg(long, default_value_t = 0)]
     draw_count: usize,
     #[command(flatten)]
+    arithmetic: ArithmeticArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -83,10 +87,16 @@ pub fn run(args: EvalArgs) -> Result<()> {
         Which::Both if checkpoint.has_average() => vec![Weights::Raw, Weights::Ema],
         Which::Both => vec![Weights::Raw],
     };
-    let networks = which.into_iter().map(|which| Ok((which, checkpoint.network(which, &device)?)));
+    let arithmetic = args.arithmetic.name;
+    let network = |which| Ok((which, checkpoint.network(which, &device)?.in_arithmetic(arithmetic)));
+    let networks = which.into_iter().map(network);
     let networks = networks.collect::<Result<Vec<_>>>()?;
     let networks: Vec<_> = networks.iter().map(|(which, network)| (*which, network)).collect();
-    let labeller = args.second_look.as_deref().map(|name| Labeller::open(name, &device, &log)).transpose()?;
+    let labeller = args
+        .second_look
+        .as_deref()
+        .map(|name| Labeller::open(name, &device, arithmetic, &log))
+        .transpose()?;
     let second = labeller.as_ref().map(Labeller::look).transpose()?;
     let splits = if args.split.is_empty() { &config.data.test_splits } else { &args.split };
     let datasets = Dataset::open_splits(&config.data, INSTANCES, splits)?;
@@ -101,7 +111,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
     if let Some(dataset) = datasets.first() {
         let weights = networks.iter().map(|(which, _)| checkpoint.hash(*which));
         let weights: Vec<_> = weights.chain(labeller.as_ref().map(Labeller::hash)).collect();
-        let options = format!("{:?}", (splits, args.batch_size, args.limit, args.no_marks));
+        let options = format!("{:?}", (splits, args.batch_size, args.limit, args.no_marks, arithmetic));
         check_alike(&weights, &config, dataset, &options)?;
     }
     let mut reports = Vec::new();
@@ -130,7 +140,7 @@ pub fn run(args: EvalArgs) -> Result<()> {
         // A later split may fail; this one is kept.
         predictions.map(PredictionWriter::finish).transpose()?;
         if let Some(path) = json {
-            write_json(path, &config.data.dataset, args.second_look.as_deref(), &reports)?;
+            write_json(path, &config.data.dataset, args.second_look.as_deref(), arithmetic, &reports)?;
         }
     }
     if let Some(path) = json {

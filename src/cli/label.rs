@@ -11,7 +11,9 @@ use partial_res::data::{Dataset, INSTANCES};
 use partial_res::pseudo::{Asked, Labelling, Method, label, predictions_file, usual_batch_size};
 use partial_res::report::{Log, Weights};
 
-use super::shared::{DeviceArgs, changed, check_alike, open_checkpoint, warn_of_unknown_words};
+use super::shared::{
+    ArithmeticArgs, DeviceArgs, changed, check_alike, open_checkpoint, warn_of_unknown_words,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Expressions {
@@ -63,6 +65,8 @@ pub struct LabelArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
+    arithmetic: ArithmeticArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -71,12 +75,13 @@ pub fn run(args: LabelArgs) -> Result<()> {
     let device = args.device.open(&log)?;
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
     let config = changed(&checkpoint.config, &args.sets)?;
-    let network = checkpoint.network(args.weights, &device)?;
+    let arithmetic = args.arithmetic.name;
+    let network = checkpoint.network(args.weights, &device)?.in_arithmetic(arithmetic);
     let dataset = Dataset::open(&config.data, INSTANCES, &args.split)?;
     let dataset = Arc::new(dataset.with_vocabulary(checkpoint.vocabulary.clone()));
     warn_of_unknown_words(&dataset, dataset.vocabulary(), "the network", &log)?;
     let batch_size = args.batch_size.map_or(usual_batch_size(&config), NonZeroUsize::get);
-    let options = format!("{:?}", (&args.split, args.expressions, args.method, batch_size));
+    let options = format!("{:?}", (&args.split, args.expressions, args.method, batch_size, arithmetic));
     check_alike(&[checkpoint.hash(args.weights)], &config, &dataset, &options)?;
     let out = args.out.unwrap_or_else(|| predictions_file(dataset.annotations().path()));
     let labelling = Labelling {

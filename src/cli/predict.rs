@@ -8,7 +8,7 @@ use partial_res::data::read_image;
 use partial_res::eval::{Look, predict};
 use partial_res::report::{Log, Weights, save_picture};
 
-use super::shared::{DeviceArgs, Labeller, open_checkpoint, say};
+use super::shared::{ArithmeticArgs, DeviceArgs, Labeller, open_checkpoint, say};
 
 /// Outline what an expression refers to in an image
 #[derive(Args, Debug)]
@@ -40,6 +40,8 @@ pub struct PredictArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    arithmetic: ArithmeticArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -57,11 +59,16 @@ pub fn run(args: PredictArgs) -> Result<()> {
     let device = args.device.open(&log)?;
     let checkpoint = open_checkpoint(&args.checkpoint, &log)?;
     let which = args.weights.unwrap_or(checkpoint.best_weights());
-    let network = checkpoint.network(which, &device)?;
+    let arithmetic = args.arithmetic.name;
+    let network = checkpoint.network(which, &device)?.in_arithmetic(arithmetic);
     let image = read_image(&args.image)
         .map_err(|problem| anyhow!("--image {}: {problem}; give a JPEG or PNG file", args.image.display()))?;
     let first = Look::whole(&network, &checkpoint.vocabulary, &checkpoint.config)?;
-    let labeller = args.second_look.as_deref().map(|name| Labeller::open(name, &device, &log)).transpose()?;
+    let labeller = args
+        .second_look
+        .as_deref()
+        .map(|name| Labeller::open(name, &device, arithmetic, &log))
+        .transpose()?;
     let second = labeller.as_ref().map(Labeller::look).transpose()?;
     let expressions: Vec<&str> = args.expression.iter().map(String::as_str).collect();
     let max_words = second.as_ref().map_or(first.max_words, |second| first.max_words.min(second.max_words));

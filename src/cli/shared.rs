@@ -17,6 +17,7 @@ use partial_res::device::DeviceChoice;
 use partial_res::eval::Look;
 use partial_res::hub::{Hub, RepositoryId};
 use partial_res::model::Network;
+use partial_res::nn::Arithmetic;
 use partial_res::parallel::{ParallelError, world};
 use partial_res::report::Log;
 use partial_res::shapes::{self, ShapesError};
@@ -64,6 +65,15 @@ impl DeviceArgs {
     }
 }
 
+/// `--arithmetic`.
+#[derive(Args, Debug)]
+pub struct ArithmeticArgs {
+    /// What products are computed in: f32, or rounded for a GPU's tensor cores to tf32 or, in convolutions, to bf16
+    /// (which the CPU imitates, slowly; it has no tf32)
+    #[arg(long = "arithmetic", value_name = "f32|tf32|bf16", default_value = "f32")]
+    pub name: Arithmetic,
+}
+
 /// A line on standard output. Who listens may leave early (`| head`): then the rest is said to nobody.
 pub fn say(line: impl Display) -> io::Result<()> {
     match writeln!(io::stdout(), "{line}") {
@@ -100,9 +110,9 @@ pub struct Labeller {
 
 impl Labeller {
     /// With the averaged weights if it has any.
-    pub fn open(name: &str, device: &Device, log: &Log) -> Result<Self> {
+    pub fn open(name: &str, device: &Device, arithmetic: Arithmetic, log: &Log) -> Result<Self> {
         let checkpoint = open_checkpoint(name, log).context("--second-look")?;
-        let network = checkpoint.network(checkpoint.best_weights(), device)?;
+        let network = checkpoint.network(checkpoint.best_weights(), device)?.in_arithmetic(arithmetic);
         Ok(Self { checkpoint, network })
     }
 

@@ -11,6 +11,7 @@ use crate::data::{Annotations, Frame, Referent};
 use crate::formats::pickle::Value;
 use crate::formats::torch::{Container, TorchFile};
 use crate::mask::{Mask, Rle};
+use crate::nn::Arithmetic;
 use crate::pseudo::{Asked, Candidate, Header, Judge, Method, Prediction, outlines};
 use crate::report::Weights;
 
@@ -96,6 +97,7 @@ pub fn convert_predictions(request: &PredictionsRequest) -> Result<PredictionsRe
         expressions: Asked::First,
         batch_size: 0,
         preparation: String::new(),
+        arithmetic: Arithmetic::F32,
     };
     let predictions = dump.par_iter().zip(referents).enumerate().map(|(index, (entry, referent))| {
         let candidate = candidate(entry.mask.as_ref().ok(), referent, request)

@@ -9,7 +9,6 @@ use rayon::prelude::*;
 use crate::data::{Batch, Dataset, Loader, Plan, Preparation, Row};
 use crate::mask::Rle;
 use crate::model::{Answer, Constraint, ModelError, Network, Strategy};
-use crate::nn::Pass;
 use crate::parallel::world;
 use crate::report::Progress;
 
@@ -66,8 +65,7 @@ pub fn answer_batches<E: From<EvalError>>(
         // The root prepares all batches, since it says what their answers mean.
         plan.every(rank, processes);
     }
-    // A training in this process may have allowed it.
-    candle_core::cuda::set_gemm_reduced_precision_f32(false);
+    network.arithmetic().allow();
     let side = preparation.padded_side();
     let mut loader = Loader::new(Arc::clone(dataset), plan, preparation, 0, workers, None);
     for _ in 0..rounds {
@@ -156,7 +154,7 @@ fn ask(
     device: &Device,
     within: Option<f64>,
 ) -> Result<Vec<Answer>, ModelError> {
-    let encoded = network.forward(&batch.inputs(device)?, &Pass::evaluation())?;
+    let encoded = network.forward(&batch.inputs(device)?, &network.evaluation())?;
     let cfg = network.config();
     let boxes = within.map(|margin| WithinBoxes::new(cfg, batch, margin));
     let constraint = boxes.as_ref().map(|boxes| boxes as &dyn Constraint);

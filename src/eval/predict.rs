@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::data::{Batch, Sample};
 use crate::mask::Rle;
 use crate::model::{Answer, Strategy};
-use crate::nn::Pass;
 use crate::report::{Layer, Overlay};
 use crate::text::Encoded;
 
@@ -101,7 +100,8 @@ fn say(look: &Look<'_>, samples: Vec<Sample>, device: &Device) -> Result<Vec<Sai
     let network = look.network;
     let mut batch = Batch::collate(samples, look.max_words);
     batch.pad_to(look.preparation.padded_side(), look.preparation.padded_side());
-    let memory = network.forward(&batch.inputs(device)?, &Pass::evaluation())?;
+    network.arithmetic().allow();
+    let memory = network.forward(&batch.inputs(device)?, &network.evaluation())?;
     let answers = network.generate(&memory, network.config().task, Strategy::Greedy, None)?;
     let places = batch.rows.iter().zip(batch.row_pad_hw()).map(|(row, pad_hw)| Place::of_row(row, pad_hw));
     let said = places.zip(answers).map(|(place, answer)| {

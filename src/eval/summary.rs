@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::nn::Arithmetic;
 use crate::report::{Protocol, ReportError, ResultRow, Scores, Table, Weights, write_whole};
 
 use super::EvalError;
@@ -121,12 +122,13 @@ impl SplitReport {
     }
 }
 
-/// Writes `{"dataset", "second_look", "results": [...], "marks": [...]}`, whole; values that a task does not give are null.
-/// `second_look` names the labeller whose answers are scored.
+/// Writes `{"dataset", "second_look", "arithmetic", "results": [...], "marks": [...]}`, whole; values that a task does not
+/// give are null. `second_look` names the labeller whose answers are scored, the arithmetic is there if it isn't f32.
 pub fn write_json(
     path: &Path,
     dataset: &str,
     second_look: Option<&str>,
+    arithmetic: Arithmetic,
     reports: &[SplitReport],
 ) -> Result<(), EvalError> {
     #[derive(Serialize)]
@@ -134,12 +136,15 @@ pub fn write_json(
         dataset: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         second_look: Option<&'a str>,
+        #[serde(skip_serializing_if = "Arithmetic::is_f32")]
+        arithmetic: Arithmetic,
         results: Vec<&'a WeightScores>,
         marks: Vec<&'a MarkScores>,
     }
     let file = File {
         dataset,
         second_look,
+        arithmetic,
         results: reports.iter().flat_map(|report| &report.results).collect(),
         marks: reports.iter().flat_map(|report| &report.marks).collect(),
     };
@@ -162,7 +167,7 @@ mod tests {
         let report = SplitReport { split, results: vec![result], ..SplitReport::default() };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("scores.json");
-        write_json(&path, "toy", None, &[report]).expect("written");
+        write_json(&path, "toy", None, Arithmetic::F32, &[report]).expect("written");
         let json: serde_json::Value =
             serde_json::from_slice(&std::fs::read(&path).expect("the file")).expect("JSON");
         let expected = serde_json::json!({

@@ -18,7 +18,7 @@ use super::transformer::{Decoded, Decoder, Encoder, Source};
 use super::{Inputs, ModelError, Targets};
 use crate::config::{ModelConfig, Task};
 use crate::nn::ops::{linear, modulate, positions};
-use crate::nn::{GroupNorm, Linear, Parameters, Pass, init, lookup, table};
+use crate::nn::{Arithmetic, GroupNorm, Linear, Parameters, Pass, init, lookup, table};
 
 /// What an image gives before any words are read; many expressions can share it.
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ pub struct Encoded {
 #[derive(Clone, Debug)]
 pub struct Network {
     pub(super) cfg: ModelConfig,
+    arithmetic: Arithmetic,
     darknet: Darknet,
     language: Language,
     encoder: Encoder,
@@ -135,6 +136,7 @@ impl Network {
         };
         Ok(Self {
             cfg: cfg.clone(),
+            arithmetic: Arithmetic::F32,
             darknet,
             language,
             encoder,
@@ -153,6 +155,20 @@ impl Network {
 
     pub fn config(&self) -> &ModelConfig {
         &self.cfg
+    }
+
+    /// The same network for evaluations in this arithmetic, in f32 before.
+    pub fn in_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Self { arithmetic, ..self }
+    }
+
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// An evaluation in this network's arithmetic, after [`Arithmetic::allow`].
+    pub fn evaluation(&self) -> Pass {
+        Pass::evaluation().in_bf16(self.arithmetic == Arithmetic::Bf16)
     }
 
     /// Runs the convolutions: images `[images, 3, H, W]`, RGB 0..255, and their sizes without

@@ -79,6 +79,7 @@ pub fn label(
         expressions: labelling.expressions,
         batch_size: labelling.batch_size,
         preparation: prepared(config),
+        arithmetic: network.arithmetic(),
     };
     // One process writes; all must know where it begins.
     let mut file = match world().is_root() {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::PseudoError;
 use crate::data::ImageId;
 use crate::mask::Rle;
+use crate::nn::Arithmetic;
 use crate::report::{Lock, Weights};
 
 /// Raised when older programs could misread what is written.
@@ -84,6 +85,9 @@ pub struct Header {
     /// How images and words were prepared, in words; nothing in files of before.
     #[serde(default)]
     pub preparation: String,
+    /// Changes scores, and tokens where two are nearly as likely.
+    #[serde(default, skip_serializing_if = "Arithmetic::is_f32")]
+    pub arithmetic: Arithmetic,
 }
 
 impl Header {
@@ -91,7 +95,7 @@ impl Header {
 
     /// The first field that differs: its name, ours, the other's.
     fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        let fields: [(&'static str, [String; 2]); 11] = [
+        let fields: [(&'static str, [String; 2]); 12] = [
             ("format", [self.format.to_string(), other.format.to_string()]),
             ("data set", [self.dataset.clone(), other.dataset.clone()]),
             ("annotations' SHA-256", [self.annotations_sha256.clone(), other.annotations_sha256.clone()]),
@@ -103,6 +107,7 @@ impl Header {
             ("expressions", [self.expressions.option().to_owned(), other.expressions.option().to_owned()]),
             ("batch size", [self.batch_size.to_string(), other.batch_size.to_string()]),
             ("preparation of images and words", [self.preparation.clone(), other.preparation.clone()]),
+            ("arithmetic", [self.arithmetic.to_string(), other.arithmetic.to_string()]),
         ];
         let differing = fields.into_iter().find(|(_, [ours, others])| ours != others);
         differing.map(|(name, [ours, others])| (name, ours, others))

@@ -56,6 +56,7 @@ fn predictions(all: &Annotations, path: &Path, method: Method, moved: impl Fn(us
         method,
         expressions: Asked::First,
         batch_size: 8,
+        arithmetic: Default::default(),
         preparation: String::new(),
     };
     let mut text = serde_json::to_string(&header).unwrap() + "\n";

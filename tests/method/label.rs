@@ -61,6 +61,8 @@ fn labelling_goes_on_where_it_was_killed_and_ends_with_the_same_bytes() {
         &root,
     );
     assert!(error.contains("its expressions is first, this one's all"), "{error}");
+    let error = fail(&[&label[..], &["--arithmetic", "bf16"]].concat(), &root);
+    assert!(error.contains("its arithmetic is f32, this one's bf16"), "{error}");
     assert!(fs::read(&path).unwrap() == whole, "a refusal changes nothing");
     succeed(&["label", "--checkpoint", run, "--expressions", "all", "--force"], &root);
     for (prediction, referent) in Predictions::read(&path).unwrap().referents.iter().zip(referents) {

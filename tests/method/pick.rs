@@ -50,6 +50,7 @@ fn predictions(all: &Annotations) -> Predictions {
         method: Method::Greedy,
         expressions: Asked::First,
         batch_size: 1,
+        arithmetic: Default::default(),
         preparation: String::new(),
     };
     Predictions { path: "made up".into(), header, referents }

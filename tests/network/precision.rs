@@ -13,9 +13,10 @@ use candle_core::{Result, Tensor};
 #[cfg(feature = "cuda")]
 use partial_res::config::AuxiliaryConfig;
 use partial_res::config::Task;
+use partial_res::model::Network;
 #[cfg(feature = "cuda")]
-use partial_res::model::{Answer, Inputs, Network, Strategy};
-use partial_res::nn::Pass;
+use partial_res::model::{Answer, Inputs, Strategy};
+use partial_res::nn::{Arithmetic, Pass};
 use partial_res::random::Stream;
 
 #[cfg(feature = "cuda")]
@@ -49,6 +50,25 @@ fn bf16_is_for_what_is_not_trained() -> Result<()> {
         let trained = difference(&fused(0, true, training)?, &exact)?;
         assert_eq!(trained, if training { 0.0 } else { found });
     }
+    Ok(())
+}
+
+/// An evaluation in bf16 is the network's, not the caller's, and its numbers are those of such a pass.
+#[test]
+fn a_network_knows_its_arithmetic() -> Result<()> {
+    let (network, _) = create(&small(Task::Segmentation, true), 12)?;
+    let rows = inputs(&[0, 1, 2])?;
+    let memory = |network: &Network, pass: &Pass| -> Result<Vec<f32>> {
+        network.forward(&rows, pass).unwrap().memory.flatten_all()?.to_vec1()
+    };
+    let exact = memory(&network, &Pass::evaluation())?;
+    assert!(memory(&network, &network.evaluation())? == exact);
+    let rounded = memory(&network, &Pass::evaluation().in_bf16(true))?;
+    let network = network.in_arithmetic(Arithmetic::Bf16);
+    assert!(memory(&network, &network.evaluation())? == rounded && rounded != exact);
+    // On the CPU there is no TF32.
+    let network = network.in_arithmetic(Arithmetic::Tf32);
+    assert!(memory(&network, &network.evaluation())? == exact);
     Ok(())
 }
 
