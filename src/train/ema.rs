@@ -47,12 +47,13 @@ impl Ema {
     /// Moves the averages towards the present values.
     pub fn update(&mut self) -> Result<()> {
         let decay = self.decay();
-        for Shadow { of, average } in self.shadows.iter().filter(|shadow| shadow.of.role != Role::Frozen) {
-            if average.dtype() == DType::F32 {
-                let keep = decay as f32;
-                blend(average, of.var.as_tensor(), [keep, 1.0 - keep])?;
-                continue;
-            }
+        let changing = self.shadows.iter().filter(|shadow| shadow.of.role != Role::Frozen);
+        let (f32s, others): (Vec<&Shadow>, Vec<&Shadow>) =
+            changing.partition(|shadow| shadow.average.dtype() == DType::F32);
+        let pairs: Vec<_> = f32s.iter().map(|s| (s.average.as_tensor(), s.of.var.as_tensor())).collect();
+        let keep = decay as f32;
+        blend(&pairs, [keep, 1.0 - keep])?;
+        for Shadow { of, average } in others {
             let exact = if average.dtype().is_float() { average.dtype() } else { DType::F64 };
             let old = (average.as_detached_tensor().to_dtype(exact)? * decay)?;
             let new = (of.var.as_detached_tensor().to_dtype(exact)? * (1.0 - decay))?;

@@ -22,6 +22,11 @@ impl Gradients {
         parameters.iter().map(take).collect::<Result<_>>().map(Self)
     }
 
+    #[cfg(all(test, feature = "cuda"))]
+    pub(super) fn of(gradients: Vec<Option<Tensor>>) -> Self {
+        Self(gradients)
+    }
+
     /// The sum with those of another batch.
     pub fn plus(self, other: Self) -> Result<Self> {
         let pairs = self.0.into_iter().zip(other.0);

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
 use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 use thiserror::Error;
@@ -13,7 +11,7 @@ use crate::config::TrainConfig;
 use crate::model::BACKBONE;
 use crate::nn::Parameter;
 #[cfg(feature = "cuda")]
-use crate::nn::ops::cuda::{AdamRule, adam_moments, adam_parameter};
+use crate::nn::ops::cuda::{AdamRule, AdamUpdate, adam};
 use crate::nn::ops::wide;
 
 /// A saved state that does not belong to these parameters.
@@ -80,6 +78,7 @@ impl Adam {
 
     /// One update with the gradients times `scale` (clipping, averaging) at rate `lr`.
     pub fn step(&mut self, gradients: &Gradients, scale: f64, lr: f64) -> Result<()> {
+        let mut updates = Vec::with_capacity(self.slots.len());
         for (slot, gradient) in self.slots.iter_mut().zip(gradients.iter()) {
             let Some(gradient) = gradient else { continue };
             slot.steps += 1;
@@ -90,6 +89,13 @@ impl Adam {
                 step_size: (slot.lr_factor * lr / correction[0]) as f32,
                 root_correction: correction[1].sqrt() as f32,
             };
+            updates.push((&*slot, gradient, update));
+        }
+        #[cfg(feature = "cuda")]
+        if updates.iter().any(|(slot, ..)| slot.var.device().is_cuda()) {
+            return on_cuda(&updates);
+        }
+        for (slot, gradient, update) in updates {
             slot.moments.inplace_op3(gradient, &slot.var, &MomentsOp(update))?;
             slot.var.inplace_op2(&slot.moments, &ParameterOp(update))?;
         }
@@ -149,17 +155,20 @@ struct Update {
     root_correction: f32,
 }
 
+/// All parameters at once.
 #[cfg(feature = "cuda")]
-impl Update {
-    fn on_cuda(&self) -> AdamRule {
-        let Self {
-            rule: Rule { beta1, beta2, eps, amsgrad, weight_decay },
-            scale,
-            step_size,
-            root_correction,
-        } = *self;
-        AdamRule { amsgrad, scale, weight_decay, betas: [beta1, beta2], step_size, root_correction, eps }
-    }
+fn on_cuda(updates: &[(&Slot, &Tensor, Update)]) -> Result<()> {
+    let Some((_, _, Update { rule, scale, .. })) = updates.first() else { return Ok(()) };
+    let Rule { beta1, beta2, eps, amsgrad, weight_decay } = *rule;
+    let rule = AdamRule { amsgrad, scale: *scale, weight_decay, betas: [beta1, beta2], eps };
+    let updates = updates.iter().map(|(slot, gradient, update)| AdamUpdate {
+        gradient,
+        parameter: &slot.var,
+        moments: &slot.moments,
+        step_size: update.step_size,
+        root_correction: update.root_correction,
+    });
+    adam(&rule, &updates.collect::<Vec<_>>())
 }
 
 fn span(layout: &Layout, name: &str) -> Result<std::ops::Range<usize>> {
@@ -223,24 +232,6 @@ impl InplaceOp3 for MomentsOp {
         }
         Ok(())
     }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        moments: &mut CudaStorage,
-        moments_layout: &Layout,
-        gradient: &CudaStorage,
-        gradient_layout: &Layout,
-        parameter: &CudaStorage,
-        parameter_layout: &Layout,
-    ) -> Result<()> {
-        adam_moments(
-            &self.0.on_cuda(),
-            (moments, moments_layout),
-            (gradient, gradient_layout),
-            (parameter, parameter_layout),
-        )
-    }
 }
 
 /// parameter <- moments.
@@ -276,17 +267,6 @@ impl InplaceOp2 for ParameterOp {
         parameter.par_chunks_mut(CHUNK).zip(moments).for_each(|(p, (m, v))| descend(p, m, v));
         Ok(())
     }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        parameter: &mut CudaStorage,
-        parameter_layout: &Layout,
-        moments: &CudaStorage,
-        moments_layout: &Layout,
-    ) -> Result<()> {
-        adam_parameter(&self.0.on_cuda(), (parameter, parameter_layout), (moments, moments_layout))
-    }
 }
 
 wide! {
@@ -312,5 +292,55 @@ wide! {
         for ((p, &m), &v) in parameter.iter_mut().zip(first).zip(second) {
             *p -= step_size * (m / (v.sqrt() / root_correction + eps));
         }
+    }
+}
+
+#[cfg(all(test, feature = "cuda"))]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::nn::Role;
+    use crate::random::Stream;
+
+    /// Three steps of parameters of many sizes, one of which has no gradient in the second step.
+    #[test]
+    #[ignore = "needs a GPU"]
+    fn cuda_moves_parameters_as_the_cpu_does() -> Result<()> {
+        let sizes = [3, 40_000, 1, 1 << 14, (1 << 14) + 1, 70];
+        let moved = |device: &Device, amsgrad: bool| -> Result<Vec<Vec<f32>>> {
+            let mut stream = Stream::new(0, "adam");
+            let mut random = |n: usize| {
+                let numbers: Vec<f32> = (0..n).map(|_| stream.range(-1.0, 1.0) as f32).collect();
+                Tensor::from_vec(numbers, n, device)
+            };
+            let parameters = sizes.iter().enumerate().map(|(i, &n)| {
+                let name = if i == 1 { format!("{BACKBONE}weight") } else { format!("weight{i}") };
+                Ok(Parameter { name, var: Var::from_tensor(&random(n)?)?, role: Role::Trainable })
+            });
+            let parameters = parameters.collect::<Result<Vec<_>>>()?;
+            let config = TrainConfig {
+                amsgrad,
+                backbone_lr_factor: 0.1,
+                weight_decay: 0.01,
+                ..TrainConfig::default()
+            };
+            let mut adam = Adam::new(&parameters, &config)?;
+            for step in 0..3 {
+                let gradients = parameters.iter().enumerate().map(|(i, parameter)| {
+                    let gradient = random(parameter.var.elem_count())?;
+                    Ok((step != 1 || i != 3).then_some(gradient))
+                });
+                adam.step(&Gradients::of(gradients.collect::<Result<_>>()?), 0.5, 0.1)?;
+            }
+            parameters.iter().map(|parameter| parameter.var.as_detached_tensor().to_vec1()).collect()
+        };
+        for amsgrad in [false, true] {
+            let (found, expected) = (moved(&Device::new_cuda(0)?, amsgrad)?, moved(&Device::Cpu, amsgrad)?);
+            for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+                assert!((found - expected).abs() <= 1e-5, "{found} on CUDA, {expected} on the CPU");
+            }
+        }
+        Ok(())
     }
 }

@@ -4,8 +4,8 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::nn::ops::{
-    BatchNormed, Ending, Rule, batch_norm_train, conv2d, conv2d_bf16, conv2d_finished, folded, in_bf16,
-    keep_running, scale_shift,
+    BatchNormed, Ending, Rule, Running, batch_norm_train, conv2d, conv2d_bf16, conv2d_finished, folded,
+    in_bf16, scale_shift,
 };
 use crate::nn::{Pass, init};
 
@@ -105,11 +105,10 @@ impl ConvUnit {
     }
 
     fn update(&self, batch: &BatchNormed) -> Result<()> {
-        let running = [(&self.running_mean, &batch.mean), (&self.running_var, &batch.variance)];
-        for (running, batch) in running {
-            keep_running(&buffer(running)?, batch, MOMENTUM)?;
-        }
-        buffer(&self.num_batches_tracked)?.set(&(self.num_batches_tracked.detach() + 1.0)?)
+        let [mean, variance] = [&self.running_mean, &self.running_var].map(buffer);
+        let running =
+            Running { mean: mean?, variance: variance?, batches: buffer(&self.num_batches_tracked)? };
+        running.keep(batch, MOMENTUM)
     }
 }
 

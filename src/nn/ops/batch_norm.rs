@@ -31,7 +31,7 @@ pub struct BatchNormed {
 
 /// Normalises `x` `[n, c, ...]` with the statistics of this batch, multiplies by `weight` `[c]`, adds
 /// `bias` `[c]` and, with a slope, applies a leaky ReLU. The caller keeps the running statistics with
-/// [`keep_running`] (quirk 2: every batch norm does so in training, frozen ones too). A residual
+/// [`Running::keep`] (quirk 2: every batch norm does so in training, frozen ones too). A residual
 /// as large as `x` is added in the end.
 pub fn batch_norm_train(
     x: &Tensor,
@@ -134,13 +134,37 @@ fn onto(residual: Option<&Tensor>, y: Tensor) -> Result<Tensor> {
     }
 }
 
-/// running <- `(1 - momentum) running + momentum batch`.
-pub fn keep_running(running: &Var, batch: &Tensor, momentum: f64) -> Result<()> {
-    let batch = batch.detach();
-    if running.dtype() == DType::F32 {
-        return blend(running, &batch.contiguous()?, [1.0 - momentum, momentum].map(|share| share as f32));
+/// What a batch norm keeps for evaluations.
+pub struct Running {
+    /// `[c]`.
+    pub mean: Var,
+    /// `[c]`.
+    pub variance: Var,
+    /// Batches so far, i64.
+    pub batches: Var,
+}
+
+impl Running {
+    /// running <- `(1 - momentum) running + momentum batch`, and one batch more.
+    pub fn keep(&self, batch: &BatchNormed, momentum: f64) -> Result<()> {
+        let (shares, statistics) =
+            ([1.0 - momentum, momentum], [batch.mean.detach(), batch.variance.detach()]);
+        let running = [&self.mean, &self.variance];
+        if running.iter().all(|running| running.dtype() == DType::F32) {
+            let (shares, [mean, variance]) = (shares.map(|share| share as f32), statistics);
+            #[cfg(feature = "cuda")]
+            if self.mean.device().is_cuda() {
+                let kept = [self.mean.as_tensor(), &self.variance, &self.batches];
+                return super::cuda::keep_running([&mean, &variance], kept, shares);
+            }
+            blend(&[(&self.mean, &mean.contiguous()?), (&self.variance, &variance.contiguous()?)], shares)?;
+        } else {
+            for (running, batch) in running.into_iter().zip(&statistics) {
+                running.set(&((running.as_detached_tensor() * shares[0])? + (batch * shares[1])?)?)?;
+            }
+        }
+        self.batches.set(&(self.batches.as_detached_tensor() + 1.0)?)
     }
-    running.set(&((running.as_detached_tensor() * (1.0 - momentum))? + (batch * momentum)?)?)
 }
 
 /// `leaky(scale x + shift)`, where scale and shift are the weight and the bias, or normalise first
@@ -371,13 +395,15 @@ mod tests {
             None,
         )?;
         assert_close(&normed.output, &values(&golden["bn.y"]), 1e-6);
-        for (start, batch, name) in
-            [(zero, normed.mean, "bn.running_mean"), (one, normed.variance, "bn.running_var")]
-        {
-            let running = Var::from_tensor(&start)?;
-            keep_running(&running, &batch, 0.1)?;
-            assert_close(&running, &values(&golden[name]), 1e-6);
-        }
+        let running = Running {
+            mean: Var::from_tensor(&zero)?,
+            variance: Var::from_tensor(&one)?,
+            batches: Var::new(6i64, &Device::Cpu)?,
+        };
+        running.keep(&normed, 0.1)?;
+        assert_close(&running.mean, &values(&golden["bn.running_mean"]), 1e-6);
+        assert_close(&running.variance, &values(&golden["bn.running_var"]), 1e-6);
+        assert_eq!(running.batches.to_scalar::<i64>()?, 7);
         Ok(())
     }
 

@@ -1,7 +1,5 @@
 //! Averages that are kept in place.
 
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
 use super::jobs::for_rows;
@@ -10,12 +8,17 @@ use super::storage::slice;
 /// Values that are worth a job of their own.
 const JOB: usize = 1 << 16;
 
-/// average <- `keep average + take value`, in place and without gradient, for contiguous f32 of one size.
-pub fn blend(average: &Tensor, value: &Tensor, [keep, take]: [f32; 2]) -> Result<()> {
-    if average.elem_count() != value.elem_count() {
+/// average <- `keep average + take value`, in place and without gradient, for pairs of an average and a value of one
+/// size, contiguous and in f32.
+pub fn blend(pairs: &[(&Tensor, &Tensor)], [keep, take]: [f32; 2]) -> Result<()> {
+    if let Some((average, value)) = pairs.iter().find(|(a, v)| a.elem_count() != v.elem_count()) {
         bail!("an average {:?} of {:?}", average.shape(), value.shape())
     }
-    average.inplace_op2(value, &Blend { keep, take })
+    #[cfg(feature = "cuda")]
+    if pairs.iter().any(|(average, _)| average.device().is_cuda()) {
+        return super::cuda::blend([keep, take], pairs);
+    }
+    pairs.iter().try_for_each(|(average, value)| average.inplace_op2(value, &Blend { keep, take }))
 }
 
 struct Blend {
@@ -46,17 +49,6 @@ impl InplaceOp2 for Blend {
         });
         Ok(())
     }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        average: &mut CudaStorage,
-        average_layout: &Layout,
-        value: &CudaStorage,
-        value_layout: &Layout,
-    ) -> Result<()> {
-        super::cuda::blend([self.keep, self.take], (average, average_layout), (value, value_layout))
-    }
 }
 
 #[cfg(test)]
@@ -70,11 +62,11 @@ mod tests {
         let n = JOB + 3;
         let average = Tensor::full(2f32, (2, n), &Device::Cpu)?;
         let value = Tensor::arange(0f32, n as f32, &Device::Cpu)?;
-        blend(&average.get(1)?, &value, [0.5, 0.25])?;
+        blend(&[(&average.get(1)?, &value)], [0.5, 0.25])?;
         assert!(average.get(0)?.to_vec1::<f32>()?.iter().all(|&a| a == 2.0));
         let found = average.get(1)?.to_vec1::<f32>()?;
         assert!(found.iter().enumerate().all(|(i, &a)| a == 1.0 + 0.25 * i as f32));
-        assert!(blend(&average, &value, [0.5, 0.5]).is_err());
+        assert!(blend(&[(&average, &value)], [0.5, 0.5]).is_err());
         Ok(())
     }
 }

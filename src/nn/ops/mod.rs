@@ -38,7 +38,7 @@ mod testing;
 
 pub use activation::leaky_relu;
 pub use attention::{attention_mix, attention_weights, ready_keys, ready_values};
-pub use batch_norm::{BatchNormed, Rule, batch_norm_train, folded, keep_running, scale_shift};
+pub use batch_norm::{BatchNormed, Rule, Running, batch_norm_train, folded, scale_shift};
 pub use bf16::in_bf16;
 pub use blend::blend;
 pub use channels_last::{average_pool, for_tensor_cores, in_planes, joined, positions};

@@ -28,4 +28,4 @@ pub(super) use self::launch::view;
 pub use self::layer_norm::{layer_norm, layer_norm_gradients};
 pub use self::linear::{linear, linear_gradients};
 pub use self::point_bias::{point_bias, point_bias_gradient};
-pub use self::update::{AdamRule, adam_moments, adam_parameter, blend, square_sums};
+pub use self::update::{AdamRule, AdamUpdate, adam, blend, keep_running, square_sums};

@@ -170,9 +170,14 @@ fn channels_last() -> Result<()> {
 fn running_statistics() -> Result<()> {
     let [running, batch] = [random("running", 70)?, random("batch", 70)?];
     let kept = |device: &Device| -> Result<Tensor> {
-        let running = Var::from_tensor(&running.to_device(device)?)?;
-        ops::keep_running(&running, &batch.to_device(device)?, 0.1)?;
-        Ok(running.as_detached_tensor())
+        let [mean, variance] = [running.to_device(device)?, (&running * 2.0)?.to_device(device)?];
+        let [mean, variance] = [Var::from_tensor(&mean)?, Var::from_tensor(&variance)?];
+        let kept = ops::Running { mean, variance, batches: Var::new(6i64, device)? };
+        let of_batch = batch.to_device(device)?;
+        let [mean, variance, output] = [of_batch.clone(), (&of_batch * 3.0)?, of_batch];
+        kept.keep(&ops::BatchNormed { output, mean, variance }, 0.1)?;
+        assert_eq!(kept.batches.to_scalar::<i64>()?, 7);
+        Tensor::cat(&[kept.mean.as_detached_tensor(), kept.variance.as_detached_tensor()], 0)
     };
     assert_close(&kept(&gpu()?)?, &values(&kept(&Device::Cpu)?), 1e-6);
     let [w, b, variance] = [random("w", 70)?, random("b", 70)?, (random("variance", 70)?.sqr()? + 0.1)?];
@@ -297,15 +302,36 @@ fn recurrent_units() -> Result<()> {
     Ok(())
 }
 
+/// Averages of many sizes, in one launch.
+#[test]
+#[ignore = "needs a GPU"]
+fn averages() -> Result<()> {
+    let sizes = [3, 40_000, 1, 1 << 14, (1 << 14) + 1, 70, 2 << 14];
+    let blended = |device: &Device| -> Result<Vec<Tensor>> {
+        let here = |name: &str, n: usize| random(name, n)?.to_device(device);
+        let averages = sizes.iter().map(|&n| here("average", n + 1)).collect::<Result<Vec<_>>>()?;
+        // Behind the start of their buffers.
+        let averages =
+            averages.iter().map(|t| t.narrow(0, 1, t.elem_count() - 1)).collect::<Result<Vec<_>>>()?;
+        let values = sizes.iter().map(|&n| here("value", n)).collect::<Result<Vec<_>>>()?;
+        ops::blend(&averages.iter().zip(&values).collect::<Vec<_>>(), [0.75, 0.5])?;
+        Ok(averages)
+    };
+    for (found, expected) in blended(&gpu()?)?.iter().zip(blended(&Device::Cpu)?) {
+        assert_close(found, &values(&expected), 1e-6);
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs a GPU"]
 fn sums_of_squares() -> Result<()> {
     let [x, y] = [random("x", 200_003)?, random("y", (3, 4))?];
     let found = super::square_sums(&[&x.to_device(&gpu()?)?, &y.to_device(&gpu()?)?])?;
-    assert_eq!(found.dims(), [5]);
+    assert_eq!(found.dims(), [14]);
     let sum = |t: &Tensor| -> f64 { values(t).iter().map(|x| x * x).sum() };
     let found = values(&found);
-    assert!((found[..4].iter().sum::<f64>() / sum(&x) - 1.0).abs() < 1e-5);
-    assert!((found[4] / sum(&y) - 1.0).abs() < 1e-5);
+    assert!((found[..13].iter().sum::<f64>() / sum(&x) - 1.0).abs() < 1e-5);
+    assert!((found[13] / sum(&y) - 1.0).abs() < 1e-5);
     Ok(())
 }
