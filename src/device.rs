@@ -111,6 +111,15 @@ fn keep_freed_memory_of(device: &candle_core::CudaDevice) {
     };
 }
 
+/// Whether something failed for want of memory on a GPU: CUDA's allocator says so, or that of a library. Candle keeps
+/// their errors as text.
+pub fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain
+        .map(ToString::to_string)
+        .any(|said| said.contains("_OUT_OF_MEMORY") || said.contains("_ALLOC_FAILED"))
+}
+
 /// Keeps freed memory for the next tensor in place of giving it back to the system, for the rest of the process.
 ///
 /// A network frees and takes hundreds of megabytes in every step, and fresh memory costs a page fault for each
@@ -141,6 +150,18 @@ mod tests {
     fn cuda_that_is_not_built_in_says_how_to_build_it() {
         let text = DeviceChoice::Cuda(None).open(0).unwrap_err().to_string();
         assert!(text.contains("--features cuda"), "{text}");
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    #[ignore = "needs a GPU"]
+    fn cuda_has_not_so_much_memory() {
+        let (device, _) = DeviceChoice::Cuda(None).open(0).unwrap();
+        let zeros = |n: usize| candle_core::Tensor::zeros(n, candle_core::DType::U8, &device);
+        let error = DeviceError::Open { ordinal: 0, source: zeros(1 << 45).unwrap_err() };
+        assert!(is_out_of_memory(&error), "{error}");
+        let error = (zeros(2).unwrap() + zeros(3).unwrap()).unwrap_err();
+        assert!(!is_out_of_memory(&error), "{error}");
     }
 
     #[cfg(feature = "cuda")]

@@ -21,6 +21,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
+use partial_res::device;
 use partial_res::parallel::world;
 
 /// Referring expression segmentation point by point: train with boxes for all referents and masks
@@ -67,7 +68,8 @@ pub fn run(cli: Cli) -> Result<()> {
         "of {} processes: only train, eval and label work together; start this command alone",
         world().size()
     );
-    match cli.command {
+    let advice = cli.command.when_memory_is_full();
+    let done = match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
@@ -83,5 +85,26 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Check(args) => check::run(&args),
         Command::Download(args) => download::run(&args),
         Command::Package(args) => package::run(&args),
+    };
+    done.map_err(|error| match device::is_out_of_memory(error.as_ref()) {
+        true => error.context(format!("the GPU has no memory left; {advice}")),
+        false => error,
+    })
+}
+
+impl Command {
+    /// What takes less memory on a GPU.
+    fn when_memory_is_full(&self) -> &'static str {
+        match self {
+            Self::Train(_) | Self::Pipeline(_) | Self::Table(_) => {
+                "less is taken with a smaller train.batch_size (for as many rows a step, train.accumulate) or \
+                 train.precision=bf16"
+            }
+            Self::Eval(_) | Self::Label(_) => {
+                "less is taken with a smaller --batch-size or --arithmetic bf16"
+            }
+            Self::Bench(_) => "less is taken with a smaller --batch",
+            _ => "less is taken with --arithmetic bf16, and none with --device cpu",
+        }
     }
 }

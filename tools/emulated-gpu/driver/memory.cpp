@@ -1,6 +1,7 @@
 // Device memory is host memory. Each allocation ends at a page that can't be touched (but for what aligning it leaves),
 // begins as NaN, and has around it bytes that are looked at when it is freed.
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <sys/mman.h>
@@ -13,7 +14,14 @@ constexpr size_t PAGE = 4096;
 // Alignment of an allocation. CUDA's is 256 bytes, but the smaller it is, the nearer is the guard page.
 constexpr size_t ALIGNMENT = 16;
 constexpr unsigned char POISON = 0xff;
-constexpr size_t DEVICE_BYTES = size_t(16) << 30;
+
+size_t device_bytes() {
+    static const size_t bytes = [] {
+        const char *const mebibytes = getenv("EMULATED_GPU_MEMORY");
+        return (mebibytes ? strtoull(mebibytes, nullptr, 10) : 16 << 10) << 20;
+    }();
+    return bytes;
+}
 
 struct Allocation {
     char *pages;
@@ -53,7 +61,7 @@ CUresult outside(const char *call, CUdeviceptr address, size_t bytes) {
 CUresult allocate(CUdeviceptr *address, size_t bytes) {
     const Lock lock(driver_mutex);
     const Call call("cuMemAlloc");
-    if (use.bytes + bytes > DEVICE_BYTES) {
+    if (use.bytes + bytes > device_bytes()) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     // Two may not begin at the same address, even of 0 bytes.
