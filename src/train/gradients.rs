@@ -53,7 +53,7 @@ impl Gradients {
         Ok(Self(self.0.into_iter().map(|gradient| gradient.and_then(|_| means.next())).collect()))
     }
 
-    /// L2 norm over all elements of all gradients, summed in double precision; on CUDA so are sums of 65 536, each in single.
+    /// L2 norm over all elements of all gradients, summed in double precision; on CUDA so are sums of 16 384, each in single.
     pub fn norm(&self) -> Result<f64> {
         #[cfg(feature = "cuda")]
         if self.0.iter().flatten().any(|gradient| gradient.device().is_cuda()) {

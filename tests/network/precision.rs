@@ -152,6 +152,11 @@ fn cuda_rounds_as_the_cpu_does() -> Result<()> {
         let mut moved = rows.clone();
         moved.images = moved.images.to_device(&gpu)?;
         moved.words = moved.words.to_device(&gpu)?;
+        // As it is trained, too, what is not in f32 has no gradient.
+        let pass = Pass::evaluation().in_bf16(true);
+        let [trained, expected] = [(&on_gpu, &moved), (&on_cpu, &rows)]
+            .map(|(network, rows)| network.forward(rows, &pass).unwrap().memory.detach());
+        assert!(largest_difference(&trained, &expected)? < 0.5);
         let networks = [here, there].map(|p| Network::new(&cfg, VOCABULARY, p.inference()).unwrap());
         let watched = |network: &Network, rows: &Inputs, bf16: bool| -> Watched {
             let pass = Pass::evaluation().in_bf16(bf16).watching();

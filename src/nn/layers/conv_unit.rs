@@ -74,15 +74,21 @@ impl ConvUnit {
         self.normalise(&conv2d(x, &self.kernel, self.stride, padding)?, residual, pass)
     }
 
-    /// As [`ConvUnit::forward`], from and to bf16 ([`in_bf16`]), with kernels in bf16 and batch norm in f32; a residual
-    /// is added to the rounded result, and the sum rounded.
+    /// As [`ConvUnit::forward`], from and to bf16 ([`in_bf16`]), with kernels in bf16 and batch norm in f32, and without
+    /// gradient; a residual is added to the rounded result, and the sum rounded.
     pub fn forward_bf16(&self, residual: Option<&Tensor>, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let padding = self.kernel.dim(2)? / 2;
-        let x = in_bf16(&conv2d_bf16(x, &self.kernel, self.stride, padding)?)?;
+        let constant = Self {
+            kernel: self.kernel.detach(),
+            weight: self.weight.detach(),
+            bias: self.bias.detach(),
+            ..self.clone()
+        };
+        let padding = constant.kernel.dim(2)? / 2;
+        let x = in_bf16(&conv2d_bf16(x, &constant.kernel, self.stride, padding)?)?;
         if x.dtype() == DType::BF16 {
-            return self.normalise(&x, residual, pass);
+            return constant.normalise(&x, residual, pass);
         }
-        let y = in_bf16(&self.normalise(&x, None, pass)?)?;
+        let y = in_bf16(&constant.normalise(&x, None, pass)?)?;
         residual.map_or(Ok(y.clone()), |residual| in_bf16(&(residual + &y)?))
     }
 

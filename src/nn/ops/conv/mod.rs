@@ -26,9 +26,8 @@ use self::product::{Kernels, Needed};
 use self::tiling::TileSize;
 use super::batch_norm::scale_shift;
 use super::bf16::in_bf16;
-use super::channels_last::pixels;
 #[cfg(feature = "cudnn")]
-use super::channels_last::{for_tensor_cores, from_pixels};
+use super::channels_last::{for_tensor_cores, from_pixels, pixels};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
 
 /// `x` `[n, c, h, w]` convolved with `w` `[o, c, kh, kw]`, zero padding on all four sides, giving
@@ -36,7 +35,7 @@ use super::storage::{is_f32_on_cpu, read, slice, tensor};
 /// the batch statistics of many layers the rounding of larger ones grows to some 2e-4 of the gradients.
 pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     #[cfg(feature = "cudnn")]
-    if let Some(pixels) = pixels(x).filter(|_| !x.track_op() && !w.track_op() && cudnn::applies(x)) {
+    if let Some(pixels) = pixels_for_cudnn(x, w) {
         return convolve_pixels(&pixels, x, w, Conv2d { stride, padding });
     }
     if !(is_ours(x) && is_ours(w)) {
@@ -47,8 +46,18 @@ pub fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<T
 
 /// As [`conv2d`], of images in bf16 ([`in_bf16`]) and of kernels in f32, which are rounded to it.
 pub fn conv2d_bf16(x: &Tensor, w: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    // Those whose channels lie last turn the kernels around, too, and round them in passing.
-    if pixels(x).is_some() { conv2d(x, w, stride, padding) } else { conv2d(x, &in_bf16(w)?, stride, padding) }
+    // Where channels lie last the kernels are turned around, too, and rounded in passing.
+    #[cfg(feature = "cudnn")]
+    if let Some(pixels) = pixels_for_cudnn(x, w) {
+        return convolve_pixels(&pixels, x, w, Conv2d { stride, padding });
+    }
+    conv2d(x, &in_bf16(w)?, stride, padding)
+}
+
+/// The pixels of images that cuDNN convolves with channels last.
+#[cfg(feature = "cudnn")]
+fn pixels_for_cudnn(x: &Tensor, w: &Tensor) -> Option<Tensor> {
+    pixels(x).filter(|_| !x.track_op() && !w.track_op() && cudnn::applies(x))
 }
 
 /// Whether images or kernels are faster with channels last ([`for_tensor_cores`]).

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 4;
 /// Channels of a block of `moments_last` are these times those at once.
 const LANES: usize = 32;
 /// Parts of the rows whose moments are joined, at most.
-const MOST_PARTS: usize = 1024;
+const MOST_PARTS: usize = 4096;
 const FEWEST_ROWS: usize = 64;
 
 /// Numbers of images, by the name they have in kernels.

@@ -31,8 +31,8 @@ pub struct AdamUpdate<'a> {
     pub root_correction: f32,
 }
 
-/// Where an f32 tensor's elements lie, which are contiguous. The kernels that are given it change what they are said to
-/// change; all that works on the device is in one stream, so nobody reads it meanwhile.
+/// Where a tensor's elements lie, which are contiguous. The kernels that are given it change what they are said to
+/// change; one thread does all work for the device, on one stream, so nobody reads it meanwhile.
 fn address<T: CudaDType>(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     let view = view::<T>((on_cuda(&storage)?, layout))?;

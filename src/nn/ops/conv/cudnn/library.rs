@@ -85,6 +85,11 @@ impl<A> Default for Plans<A> {
 }
 
 impl<A: Copy + PartialEq> Plans<A> {
+    /// From now on there is no plan for a problem.
+    pub fn refuse(&mut self, problem: Problem, why: &Error) {
+        self.0.insert(problem, Err(why.to_string()));
+    }
+
     /// cuDNN's choice; `fallback` where it has none that runs within the limit of workspace, or one of `avoided`.
     pub fn plan(
         &mut self,
@@ -129,6 +134,12 @@ impl Library {
         let bytes = |algorithm| Ok(conv.get_workspace_size(algorithm)?);
         self.forward.plan(problem, || conv.pick_algorithm().ok(), (IMPLICIT, &[]), bytes)
     }
+}
+
+/// Whether cuDNN failed because it has no such kernel; cudarc gives its status by name.
+pub fn is_refusal(error: &Error) -> bool {
+    let said = error.to_string();
+    said.contains("_NOT_SUPPORTED") || said.contains("_EXECUTION_FAILED")
 }
 
 thread_local! {

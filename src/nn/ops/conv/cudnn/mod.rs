@@ -16,11 +16,11 @@ use candle_core::cuda_backend::cudarc::cudnn::sys::{
 use candle_core::cuda_backend::cudarc::cudnn::{ConvBackwardData, ConvBackwardFilter};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{
-    CpuStorage, CudaDevice, CudaStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CudaDevice, CudaStorage, CustomOp2, DType, Device, Error, Layout, Result, Shape, Tensor, bail,
 };
 use half::bf16;
 
-use self::library::{Descriptors, Element, Library, Order, Problem, with_library, workspace};
+use self::library::{Descriptors, Element, Library, Order, Problem, is_refusal, with_library, workspace};
 use super::super::cuda::view;
 use super::im2col::Geometry;
 use super::{Conv2d, geometry};
@@ -58,7 +58,12 @@ pub fn convolve_pixels(
         return Ok(None);
     }
     let shape = Shape::from((batch.n, batch.g.out_height, batch.g.out_width, batch.o));
-    x.apply_op2_no_bwd(w, &Piecewise { batch, direction: Direction::Forward, shape }).map(Some)
+    let direction = Direction::Forward;
+    match x.apply_op2_no_bwd(w, &Piecewise { batch, direction, shape }) {
+        // It named an algorithm and has no kernel of it; that was noted.
+        Err(error) if is_refusal(&error) => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 /// The gradients of the images and of the kernels, of those that are tracked.
@@ -223,8 +228,15 @@ impl Batch {
             let conv = piece.1.forward();
             let (mut scratch, x, mut y) = (workspace(device, bytes)?, x.slice(of_x), y.slice_mut(of_y));
             // SAFETY: the views have the sizes and the type of the descriptors.
-            unsafe { conv.launch(algorithm, scratch.as_mut(), (T::WHOLE, T::NOTHING), &x, w, &mut y) }?;
-            Ok(())
+            let run =
+                unsafe { conv.launch(algorithm, scratch.as_mut(), (T::WHOLE, T::NOTHING), &x, w, &mut y) };
+            run.map_err(|error| {
+                let error = Error::from(error);
+                if self.order == Order::ChannelsLast && is_refusal(&error) {
+                    library.forward.refuse(piece.0, &error);
+                }
+                error
+            })
         })?;
         Ok(y)
     }
