@@ -10,12 +10,14 @@ use candle_core::cuda::set_gemm_reduced_precision_f32;
 #[cfg(feature = "cuda")]
 use candle_core::{DType, Device};
 use candle_core::{Result, Tensor};
-#[cfg(feature = "cuda")]
-use partial_res::config::AuxiliaryConfig;
 use partial_res::config::Task;
+#[cfg(feature = "cuda")]
+use partial_res::config::{AuxiliaryConfig, ModelConfig};
 use partial_res::model::Network;
 #[cfg(feature = "cuda")]
 use partial_res::model::{Answer, Inputs, Strategy};
+#[cfg(feature = "cuda")]
+use partial_res::nn::Parameters;
 use partial_res::nn::{Arithmetic, Pass};
 use partial_res::random::Stream;
 
@@ -76,13 +78,27 @@ fn a_network_knows_its_arithmetic() -> Result<()> {
 #[cfg(feature = "cuda")]
 static PRECISION: Mutex<()> = Mutex::new(());
 
+/// A network, its parameters and what it is asked, on the CPU and the same on a GPU.
+#[cfg(feature = "cuda")]
+fn on_both(cfg: &ModelConfig) -> Result<[(Network, Parameters, Inputs); 2]> {
+    let gpu = Device::new_cuda(0)?;
+    let (on_cpu, here) = create(cfg, 8)?;
+    let (on_gpu, there) = Network::create(cfg, VOCABULARY, 8, &gpu).unwrap();
+    let weights = here.all().into_iter().map(|p| (p.name, p.var.as_detached_tensor().copy().unwrap()));
+    there.load(&weights.collect())?;
+    let rows = inputs(&[0, 1, 2, 1])?;
+    let mut moved = rows.clone();
+    moved.images = moved.images.to_device(&gpu)?;
+    moved.words = moved.words.to_device(&gpu)?;
+    Ok([(on_cpu, here, rows), (on_gpu, there, moved)])
+}
+
 /// Losses, gradients and tokens on a GPU are the CPU's.
 #[cfg(feature = "cuda")]
 #[test]
 #[ignore = "needs a GPU"]
 fn cuda_says_what_the_cpu_says() -> Result<()> {
     let _alone = PRECISION.lock();
-    let gpu = Device::new_cuda(0)?;
     let mut cfgs = variants();
     cfgs[0].loss.soft_target_sigma = 1.0;
     cfgs[0].auxiliary = AuxiliaryConfig {
@@ -93,14 +109,7 @@ fn cuda_says_what_the_cpu_says() -> Result<()> {
         pretext_classes: vec![4, 3],
     };
     for cfg in cfgs {
-        let (on_cpu, here) = create(&cfg, 8)?;
-        let (on_gpu, there) = Network::create(&cfg, VOCABULARY, 8, &gpu).unwrap();
-        let weights = here.all().into_iter().map(|p| (p.name, p.var.as_detached_tensor().copy().unwrap()));
-        there.load(&weights.collect())?;
-        let rows = inputs(&[0, 1, 2, 1])?;
-        let mut moved = rows.clone();
-        moved.images = moved.images.to_device(&gpu)?;
-        moved.words = moved.words.to_device(&gpu)?;
+        let [(on_cpu, here, rows), (on_gpu, there, moved)] = on_both(&cfg)?;
         let pass = || Pass::training(Stream::new(0, "dropout"));
         let [a, b] = [on_cpu.loss(&rows, &targets(4), &pass()), on_gpu.loss(&moved, &targets(4), &pass())]
             .map(|losses| losses.unwrap().total);
@@ -140,18 +149,10 @@ type Watched = HashMap<String, Tensor>;
 #[ignore = "needs a GPU"]
 fn cuda_rounds_as_the_cpu_does() -> Result<()> {
     let _alone = PRECISION.lock();
-    let gpu = Device::new_cuda(0)?;
     for frozen in [0, 3, 12] {
         let mut cfg = small(Task::Segmentation, true);
         cfg.darknet.frozen = frozen;
-        let (on_cpu, here) = create(&cfg, 8)?;
-        let (on_gpu, there) = Network::create(&cfg, VOCABULARY, 8, &gpu).unwrap();
-        let weights = here.all().into_iter().map(|p| (p.name, p.var.as_detached_tensor().copy().unwrap()));
-        there.load(&weights.collect())?;
-        let rows = inputs(&[0, 1, 2, 1])?;
-        let mut moved = rows.clone();
-        moved.images = moved.images.to_device(&gpu)?;
-        moved.words = moved.words.to_device(&gpu)?;
+        let [(on_cpu, here, rows), (on_gpu, there, moved)] = on_both(&cfg)?;
         // As it is trained, too, what is not in f32 has no gradient.
         let pass = Pass::evaluation().in_bf16(true);
         let [trained, expected] = [(&on_gpu, &moved), (&on_cpu, &rows)]

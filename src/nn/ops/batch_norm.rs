@@ -1,9 +1,8 @@
 //! Batch normalisation together with the leaky ReLU that follows it.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, Var, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::activation::leaky_relu;
-use super::blend::blend;
 use super::moments::{BLOCK, Moments, Sizes, joined, summed};
 use super::simd::{sum2, wide};
 use super::storage::{is_f32_on_cpu, read, slice, tensor};
@@ -31,7 +30,7 @@ pub struct BatchNormed {
 
 /// Normalises `x` `[n, c, ...]` with the statistics of this batch, multiplies by `weight` `[c]`, adds
 /// `bias` `[c]` and, with a slope, applies a leaky ReLU. The caller keeps the running statistics with
-/// [`Running::keep`] (quirk 2: every batch norm does so in training, frozen ones too). A residual
+/// [`Running::keep`](super::Running::keep) (quirk 2: every batch norm does so in training, frozen ones too). A residual
 /// as large as `x` is added in the end.
 pub fn batch_norm_train(
     x: &Tensor,
@@ -89,22 +88,6 @@ pub fn batch_norm_train(
     Ok(BatchNormed { output, mean, variance })
 }
 
-/// The scale and the shift, `[c]` each, that batch norm with given statistics comes down to.
-pub fn folded(
-    weight: &Tensor,
-    bias: &Tensor,
-    (mean, variance): (&Tensor, &Tensor),
-    eps: f64,
-) -> Result<[Tensor; 2]> {
-    #[cfg(feature = "cuda")]
-    if super::cuda::scales_and_shifts([mean, weight, bias]) && super::storage::has_kernels([mean, variance]) {
-        return super::cuda::folded([weight, bias, mean, variance], eps);
-    }
-    let scale = weight.div(&(variance + eps)?.sqrt()?)?;
-    let shift = bias.sub(&mean.mul(&scale)?)?;
-    Ok([scale, shift])
-}
-
 /// `leaky(scale x + shift) + residual` with `scale` and `shift` `[c]` for `x` `[n, c, ...]`.
 pub fn scale_shift(
     x: &Tensor,
@@ -131,39 +114,6 @@ fn onto(residual: Option<&Tensor>, y: Tensor) -> Result<Tensor> {
     match residual {
         Some(residual) => residual + y,
         None => Ok(y),
-    }
-}
-
-/// What a batch norm keeps for evaluations.
-pub struct Running {
-    /// `[c]`.
-    pub mean: Var,
-    /// `[c]`.
-    pub variance: Var,
-    /// Batches so far, i64.
-    pub batches: Var,
-}
-
-impl Running {
-    /// running <- `(1 - momentum) running + momentum batch`, and one batch more.
-    pub fn keep(&self, batch: &BatchNormed, momentum: f64) -> Result<()> {
-        let (shares, statistics) =
-            ([1.0 - momentum, momentum], [batch.mean.detach(), batch.variance.detach()]);
-        let running = [&self.mean, &self.variance];
-        if running.iter().all(|running| running.dtype() == DType::F32) {
-            let (shares, [mean, variance]) = (shares.map(|share| share as f32), statistics);
-            #[cfg(feature = "cuda")]
-            if self.mean.device().is_cuda() {
-                let kept = [self.mean.as_tensor(), &self.variance, &self.batches];
-                return super::cuda::keep_running([&mean, &variance], kept, shares);
-            }
-            blend(&[(&self.mean, &mean.contiguous()?), (&self.variance, &variance.contiguous()?)], shares)?;
-        } else {
-            for (running, batch) in running.into_iter().zip(&statistics) {
-                running.set(&((running.as_detached_tensor() * shares[0])? + (batch * shares[1])?)?)?;
-            }
-        }
-        self.batches.set(&(self.batches.as_detached_tensor() + 1.0)?)
     }
 }
 
@@ -330,8 +280,9 @@ wide! {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
+    use super::super::running::folded;
     use super::super::testing::{assert_close, check, golden, random, values};
     use super::*;
 
@@ -395,15 +346,6 @@ mod tests {
             None,
         )?;
         assert_close(&normed.output, &values(&golden["bn.y"]), 1e-6);
-        let running = Running {
-            mean: Var::from_tensor(&zero)?,
-            variance: Var::from_tensor(&one)?,
-            batches: Var::new(6i64, &Device::Cpu)?,
-        };
-        running.keep(&normed, 0.1)?;
-        assert_close(&running.mean, &values(&golden["bn.running_mean"]), 1e-6);
-        assert_close(&running.variance, &values(&golden["bn.running_var"]), 1e-6);
-        assert_eq!(running.batches.to_scalar::<i64>()?, 7);
         Ok(())
     }
 
