@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use super::grid::Grid;
-use crate::nn::ops::{attention_mix, attention_weights, by_columns, linear, ready_keys, ready_values};
+use crate::nn::ops::{attention_mix, attention_weights, by_columns, linear_part, ready_keys, ready_values};
 use crate::nn::{Linear, Pass, init};
 
 /// Parameters as in PyTorch: `in_proj_weight` `[3D, D]` stacks query, key and value.
@@ -85,7 +85,7 @@ impl Attention {
     /// One of the three projections of `[B, N, D]`; each head has its part of the channels.
     fn project(&self, x: &Tensor, which: usize) -> Result<Tensor> {
         let d = x.dim(2)?;
-        linear(x, &self.weight.narrow(0, which * d, d)?, &self.bias.narrow(0, which * d, d)?)
+        linear_part(x, &self.weight, &self.bias, which * d..(which + 1) * d)
     }
 
     /// From positions `[B, N, D]`.

@@ -1,5 +1,7 @@
 //! Affine maps of the last dimension.
 
+use std::ops::Range;
+
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
@@ -13,12 +15,22 @@ use super::transpose::transposed;
 /// `x w^T + bias` for `x` `[..., inputs]`, `w` `[outputs, inputs]` and `bias` `[outputs]`. `w` may come from
 /// [`by_columns`].
 pub fn linear(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    affine(x, w, bias, Linear { relu: false })
+    affine(x, w, bias, Linear { relu: false, part: None })
+}
+
+/// [`linear`] with some of the outputs of a packed weight. Their gradient is put in its place here: candle would put
+/// each part's among zeros of its own.
+pub fn linear_part(x: &Tensor, w: &Tensor, bias: &Tensor, outputs: Range<usize>) -> Result<Tensor> {
+    if !(has_kernels([x, w, bias]) && w.track_op() && w.is_contiguous()) {
+        let part = |t: &Tensor| t.narrow(0, outputs.start, outputs.len());
+        return linear(x, &part(w)?, &part(bias)?);
+    }
+    affine(x, w, bias, Linear { relu: false, part: Some(outputs) })
 }
 
 /// `max(x w^T + bias, 0)`; shapes as in [`linear`].
 pub fn linear_relu(x: &Tensor, w: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    affine(x, w, bias, Linear { relu: true })
+    affine(x, w, bias, Linear { relu: true, part: None })
 }
 
 /// A weight `[outputs, inputs]` laid out column by column. Products with few rows spend much of their time on
@@ -52,6 +64,37 @@ const ROWS: usize = 256;
 
 struct Linear {
     relu: bool,
+    /// Of the outputs; all of them without.
+    part: Option<Range<usize>>,
+}
+
+impl Linear {
+    /// The outputs of a weight or a bias that are computed.
+    fn layout(&self, whole: &Layout) -> Result<Layout> {
+        match &self.part {
+            Some(part) => whole.narrow(0, part.start, part.len()),
+            None => Ok(whole.clone()),
+        }
+    }
+
+    fn of(&self, whole: &Tensor) -> Result<Tensor> {
+        match &self.part {
+            Some(part) => whole.narrow(0, part.start, part.len()),
+            None => Ok(whole.clone()),
+        }
+    }
+
+    /// The gradient of all outputs from that of those that were computed.
+    fn among_zeros(&self, gradient: Option<Tensor>, whole: &Tensor) -> Result<Option<Tensor>> {
+        match (gradient, &self.part) {
+            (Some(gradient), Some(part)) => {
+                let all = whole.detach().zeros_like()?;
+                all.slice_set(&gradient.contiguous()?, 0, part.start)?;
+                Ok(Some(all))
+            }
+            (gradient, _) => Ok(gradient),
+        }
+    }
 }
 
 impl CustomOp3 for Linear {
@@ -68,6 +111,7 @@ impl CustomOp3 for Linear {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let (w_layout, bias_layout) = (&self.layout(w_layout)?, &self.layout(bias_layout)?);
         let (outputs, inputs) = w_layout.shape().dims2()?;
         let rows = x_layout.shape().elem_count() / inputs;
         let x = Matrix::new(slice(x, x_layout)?, rows, inputs);
@@ -93,6 +137,7 @@ impl CustomOp3 for Linear {
         bias: &CudaStorage,
         bias_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
+        let (w_layout, bias_layout) = (&self.layout(w_layout)?, &self.layout(bias_layout)?);
         let y = super::cuda::linear((x, x_layout), (w, w_layout), (bias, bias_layout), self.relu)?;
         let mut dims = x_layout.dims().to_vec();
         dims.pop();
@@ -108,10 +153,12 @@ impl CustomOp3 for Linear {
         y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (whole_w, whole_bias) = (w, bias);
+        let (w, bias) = (&self.of(w)?, &self.of(bias)?);
         #[cfg(feature = "cuda")]
         if x.device().is_cuda() {
             let [dx, dw, db] = super::cuda::linear_gradients([x, w, bias], self.relu.then_some(y), grad)?;
-            return Ok((dx, dw, db));
+            return Ok((dx, self.among_zeros(dw, whole_w)?, self.among_zeros(db, whole_bias)?));
         }
         let (outputs, inputs) = w.dims2()?;
         let rows = x.elem_count() / inputs;
@@ -136,7 +183,8 @@ impl CustomOp3 for Linear {
             })
         })?;
         let like = |data: Option<Vec<f32>>, t: &Tensor| data.map(|d| tensor(d, t.shape(), t)).transpose();
-        Ok((like(dx, x)?, like(dw, w)?, like(db, bias)?))
+        let (dw, db) = (like(dw, w)?, like(db, bias)?);
+        Ok((like(dx, x)?, self.among_zeros(dw, whole_w)?, self.among_zeros(db, whole_bias)?))
     }
 }
 
@@ -191,6 +239,16 @@ wide! {
 mod tests {
     use super::super::testing::{assert_close, check, random, values};
     use super::*;
+
+    #[test]
+    fn parts_of_a_packed_weight() -> Result<()> {
+        let inputs = [random("x", (2, 3, 4))?, random("w", (6, 4))?, random("b", 6)?];
+        for part in [0..2, 2..4, 3..6, 0..6] {
+            check(|t| linear_part(&t[0], &t[1], &t[2], part.clone()), &inputs, 3e-6)?;
+        }
+        assert!(linear_part(&inputs[0], &inputs[1], &inputs[2], 4..7).is_err());
+        Ok(())
+    }
 
     #[test]
     fn values_and_gradients() -> Result<()> {

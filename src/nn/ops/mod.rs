@@ -49,7 +49,7 @@ pub use dropout::dropout;
 pub use group_norm::group_norm;
 pub use gru::{GruWeights, gru};
 pub use layer_norm::layer_norm;
-pub use linear::{by_columns, linear, linear_relu};
+pub use linear::{by_columns, linear, linear_part, linear_relu};
 pub use lines::line_means;
 pub use log_mean::log_mean;
 pub use modulate::modulate;

@@ -233,6 +233,7 @@ fn affine_maps() -> Result<()> {
         let part = |t: &Tensor| t.narrow(0, 1, outputs);
         same(|t| ops::linear(&t[0], &part(&t[1])?, &part(&t[2])?), &inputs, 1e-5)?;
         same(|t| ops::linear_relu(&t[0], &part(&t[1])?, &part(&t[2])?), &inputs, 1e-5)?;
+        same(|t| ops::linear_part(&t[0], &t[1], &t[2], 1..outputs + 1), &inputs, 1e-5)?;
     }
     Ok(())
 }
