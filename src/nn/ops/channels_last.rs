@@ -24,7 +24,7 @@ pub(super) fn from_pixels(pixels: &Tensor) -> Result<Tensor> {
     pixels.permute((0, 3, 1, 2))
 }
 
-/// Images, or kernels, as convolutions on this device are fastest with: rounded to bf16 if wanted ([`in_bf16`]),
+/// Images `[n, c, h, w]`, or kernels `[o, c, kh, kw]`, as convolutions on this device are fastest with: rounded to bf16 if wanted ([`in_bf16`]),
 /// on CUDA with channels last where tensor cores are used.
 pub fn for_tensor_cores(x: &Tensor, bf16: bool) -> Result<Tensor> {
     #[cfg(feature = "cudnn")]

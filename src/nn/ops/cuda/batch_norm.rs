@@ -8,11 +8,12 @@ use candle_core::{
 };
 use half::bf16;
 
-use super::channels::{Sizes, are_for_kernels, demand_like};
+use super::channels::{are_for_kernels, demand_like};
 use super::channels_last;
 use super::launch::{Operand, blocks, demand, launch, made, on_cuda, over, room, size, view, views};
 use crate::nn::ops::BatchNormed;
 use crate::nn::ops::channels_last::{from_pixels, pixels};
+use crate::nn::ops::moments::Sizes;
 
 /// Whether [`batch_norm`] does for `x`, the weight and the bias: in bf16 it has no gradient.
 pub fn normalises(all: [&Tensor; 3]) -> bool {
@@ -22,7 +23,7 @@ pub fn normalises(all: [&Tensor; 3]) -> bool {
 /// Of the channels of `x` `[n, c, ...]` in f32 or bf16 the means, the unbiased variances and
 /// `1 / sqrt(biased variance + eps)`: `[3, c]` in f32, without gradient.
 fn statistics(x: &Tensor, eps: f64) -> Result<Tensor> {
-    let sizes = Sizes::of(x.dims())?;
+    let sizes = Sizes::of(x.shape())?;
     let moments = made([x], (sizes.planes(), 2), |[x]| match x.0.dtype() {
         DType::F32 => plane_moments::<f32>("plane_moments_f32", x, sizes),
         DType::BF16 => plane_moments::<bf16>("plane_moments_bf16", x, sizes),
@@ -99,7 +100,7 @@ impl Normalise {
         name: &str,
         [x, weight, bias]: [Operand; 3],
     ) -> Result<CudaStorage> {
-        let (device, sizes) = (x.0.device(), Sizes::of(x.1.dims())?);
+        let (device, sizes) = (x.0.device(), Sizes::of(x.1.shape())?);
         sizes.demand([weight.1, bias.1])?;
         let (plane, channels, added) =
             (size(sizes.plane)?, size(sizes.channels)?, u32::from(self.residual.is_some()));
@@ -191,7 +192,7 @@ fn gradients(
     grad: &Tensor,
     slope: f32,
 ) -> Result<[Option<Tensor>; 3]> {
-    let sizes = Sizes::of(x.dims())?;
+    let sizes = Sizes::of(x.shape())?;
     let (images, channels, plane) = (size(sizes.images)?, size(sizes.channels)?, size(sizes.plane)?);
     demand(sizes.elements(), grad.elem_count())?;
     let sums = made([x, weight, bias, statistics, grad], (sizes.planes(), 2), |all| {

@@ -9,25 +9,9 @@ use half::bf16;
 use super::channels_last;
 use super::launch::{Operand, THREADS, blocks, launch, made, over, room, size, view, views};
 use crate::nn::ops::channels_last::{from_pixels, pixels};
-
-/// `[images, channels, plane]`
-#[derive(Clone, Copy)]
-pub struct Sizes {
-    pub images: usize,
-    pub channels: usize,
-    pub plane: usize,
-}
+use crate::nn::ops::moments::Sizes;
 
 impl Sizes {
-    pub fn of(dims: &[usize]) -> Result<Self> {
-        match dims {
-            [images, channels, rest @ ..] => {
-                Ok(Self { images: *images, channels: *channels, plane: rest.iter().product() })
-            }
-            _ => bail!("expected [images, channels, ...], found {dims:?}"),
-        }
-    }
-
     pub fn planes(self) -> usize {
         self.images * self.channels
     }
@@ -97,7 +81,7 @@ fn scaled_shifted<T: WithDType + CudaDType + DeviceRepr>(
     added: u32,
     slope: f32,
 ) -> Result<CudaStorage> {
-    let (device, sizes) = (x.0.device(), Sizes::of(x.1.dims())?);
+    let (device, sizes) = (x.0.device(), Sizes::of(x.1.shape())?);
     sizes.demand([scale.1, shift.1])?;
     let (plane, channels) = (size(sizes.plane)?, size(sizes.channels)?);
     let (x, residual) = (view::<T>(x)?, view::<T>(residual)?);

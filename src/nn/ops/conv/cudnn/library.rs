@@ -136,10 +136,11 @@ impl Library {
     }
 }
 
-/// Whether cuDNN failed because it has no such kernel; cudarc gives its status by name.
+/// Whether cuDNN failed because it has no such kernel, which it says when asked for an algorithm's workspace or, having
+/// named one, when that is run; cudarc gives its status by name.
 pub fn is_refusal(error: &Error) -> bool {
     let said = error.to_string();
-    said.contains("_NOT_SUPPORTED") || said.contains("_EXECUTION_FAILED")
+    ["_NOT_SUPPORTED", "_BAD_PARAM", "_EXECUTION_FAILED"].iter().any(|status| said.contains(status))
 }
 
 thread_local! {

@@ -16,7 +16,7 @@ use candle_core::cuda_backend::cudarc::cudnn::sys::{
 use candle_core::cuda_backend::cudarc::cudnn::{ConvBackwardData, ConvBackwardFilter};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::{
-    CpuStorage, CudaDevice, CudaStorage, CustomOp2, DType, Device, Error, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CudaDevice, CudaStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor, bail,
 };
 use half::bf16;
 
@@ -49,18 +49,9 @@ pub fn convolve_pixels(
     (w, kernels): (&Tensor, &Shape),
 ) -> Result<Option<Tensor>> {
     let batch = Batch::of(conv, images, kernels, Order::ChannelsLast)?;
-    let Device::Cuda(device) = x.device() else { bail!("cuDNN has no tensors on the CPU") };
-    let fits = match x.dtype() {
-        DType::BF16 => batch.fits::<bf16>(device)?,
-        _ => batch.fits::<f32>(device)?,
-    };
-    if !fits {
-        return Ok(None);
-    }
     let shape = Shape::from((batch.n, batch.g.out_height, batch.g.out_width, batch.o));
     let direction = Direction::Forward;
     match x.apply_op2_no_bwd(w, &Piecewise { batch, direction, shape }) {
-        // It named an algorithm and has no kernel of it; that was noted.
         Err(error) if is_refusal(&error) => Ok(None),
         result => result.map(Some),
     }
@@ -140,16 +131,6 @@ impl Batch {
     fn of(conv: &Conv2d, x: &Shape, w: &Shape, order: Order) -> Result<Self> {
         let (n, g, o) = geometry(x, w, conv.stride, conv.padding)?;
         Ok(Self { n, o, g, order })
-    }
-
-    /// Whether cuDNN has a way.
-    fn fits<T: Element>(&self, device: &CudaDevice) -> Result<bool> {
-        let mut fits = true;
-        self.in_pieces::<T>(device, |library, piece, _| {
-            fits &= library.plan_forward(piece).is_ok();
-            Ok(())
-        })?;
-        Ok(fits)
     }
 
     fn run(
